@@ -1,0 +1,30 @@
+"""The errors a person can do something about.
+
+Each carries one sentence that names the guilty thing and what would be right; the command line prints
+it and exits with 1. What the network sends never becomes one of these: it is a counted drop (see
+`mpbond.core.stats`).
+"""
+
+
+class MpbondError(Exception):
+    """Any foreseeable failure, told in one sentence."""
+
+
+class ConfigError(MpbondError):
+    """A configuration that cannot be used: names the file, the key path and what would be right."""
+
+
+class PlatformError(MpbondError):
+    """The system refuses something mpbond needs (a device, a permission, a port)."""
+
+
+class ControlError(MpbondError):
+    """A running mpbond cannot be reached over its control socket, or refuses the request."""
+
+
+class HandshakeError(MpbondError):
+    """A handshake message that cannot be accepted; `reason` is its drop counter's label."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
