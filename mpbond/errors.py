@@ -1,9 +1,16 @@
 """The errors a person can do something about.
 
-Each carries one sentence that names the guilty thing and what would be right; the command line prints
-it and exits with 1. What the network sends never becomes one of these: it is a counted drop (see
-`mpbond.core.stats`).
+Each carries one sentence that names the guilty thing and what would be right; the command line
+prints it and exits with 1. What the network sends never becomes one of these: it is a counted drop
+(see `mpbond.core.stats`).
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class MpbondError(Exception):
@@ -12,6 +19,12 @@ class MpbondError(Exception):
 
 class ConfigError(MpbondError):
     """A configuration that cannot be used: names the file, the key path and what would be right."""
+
+    @classmethod
+    def at(cls, file: Path, key: str, wrong: str, right: str) -> Self:
+        """Makes the sentence `file: key: wrong; right.`; an empty key means the file as a whole."""
+        place = f"{file}: {key}: " if key else f"{file}: "
+        return cls(f"{place}{wrong}; {right}.")
 
 
 class PlatformError(MpbondError):
