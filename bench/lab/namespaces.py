@@ -1,0 +1,214 @@
+"""Network namespaces of one laboratory run: made, entered, and always removed.
+
+Every namespace is called `mpb<pid>x<n>-<name>`, so that runs do not meet. While a run lives it
+holds a lock on `/run/mpbond-lab/<pid>x<n>`; the kernel lets go of it however the run ends. A
+namespace whose lock is free is therefore left over from a run that was killed: the next run ends
+what still runs inside and removes it. Nothing here touches the namespace it was started in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import itertools
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+LOCKS = Path("/run/mpbond-lab")
+NAMED = Path("/run/netns")
+REPOSITORY = Path(__file__).resolve().parents[2]
+NAME = re.compile(r"mpb(?P<run>\d+x\d+)-")
+
+_serial = itertools.count()
+
+
+class LabError(RuntimeError):
+    """The laboratory could not be built or used; the message is one sentence for a person."""
+
+
+class Namespaces:
+    """The namespaces of one run, and the processes started inside."""
+
+    def __init__(self) -> None:
+        self.run_id = f"{os.getpid()}x{next(_serial)}"
+        self._names: list[str] = []
+        self._children: list[subprocess.Popen[str]] = []
+        self._lock: IO[str] | None = None
+
+    def open(self) -> None:
+        """Takes this run's lock and removes what killed runs have left."""
+        if os.geteuid() != 0:
+            raise LabError("the laboratory makes network namespaces and must be run as root")
+        LOCKS.mkdir(exist_ok=True)
+        self._lock = (LOCKS / self.run_id).open("w")
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        for run_id in leftovers():
+            remove(run_id)
+
+    def add(self, name: str) -> None:
+        """Makes the namespace `name` with its loopback device up."""
+        self._names.append(name)
+        command("ip", "netns", "add", self.full(name))
+        # an address must be usable at once, not after a second of duplicate detection
+        self.sysctl(name, {"net/ipv6/conf/default/accept_dad": 0})
+        self.ip(name, "link set lo up")
+
+    def full(self, name: str) -> str:
+        """Returns the name under which `ip netns` knows the namespace."""
+        return f"mpb{self.run_id}-{name}"
+
+    def ip(self, name: str, *lines: str) -> None:
+        """Runs lines of the `ip` command in one namespace, in one process."""
+        command("ip", "-n", self.full(name), "-batch", "-", feed="\n".join(lines) + "\n")
+
+    def tc(self, name: str, *lines: str) -> None:
+        """Runs lines of the `tc` command in one namespace, in one process."""
+        command("tc", "-n", self.full(name), "-batch", "-", feed="\n".join(lines) + "\n")
+
+    def nft(self, name: str, rules: str) -> None:
+        """Applies nft rules in one namespace."""
+        self.run(name, "nft", "-f", "-", feed=rules)
+
+    def sysctl(self, name: str, values: Mapping[str, int | str]) -> None:
+        """Sets kernel parameters, given as paths under /proc/sys, in one namespace."""
+        script = 'for each in "$@"; do echo "${each#*=}" > "/proc/sys/${each%%=*}" || exit 1; done'
+        pairs = [f"{path}={value}" for path, value in values.items()]
+        self.run(name, "sh", "-c", script, "sh", *pairs)
+
+    def run(
+        self, name: str, *argv: str, timeout: float = 60, check: bool = True, feed: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs a program in a namespace to its end; output is kept as text."""
+        return command(*self._entered(name, argv), timeout=timeout, check=check, feed=feed)
+
+    def popen(
+        self,
+        name: str,
+        *argv: str,
+        stdin: int | IO[str] = subprocess.DEVNULL,
+        stdout: int | IO[str] = subprocess.PIPE,
+        stderr: int | IO[str] = subprocess.STDOUT,
+        env: Mapping[str, str] | None = None,
+    ) -> subprocess.Popen[str]:
+        """Starts a program in a namespace; it is ended with the run at the latest.
+
+        It gets a process group of its own: Ctrl-C reaches the laboratory, which then takes the
+        programs down in order. The process id is the program's own.
+        """
+        child = subprocess.Popen(
+            self._entered(name, argv),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            text=True,
+            cwd=REPOSITORY,
+            env={**os.environ, **(env or {})},
+            start_new_session=True,
+        )
+        self._children.append(child)
+        return child
+
+    def close(self) -> None:
+        """Ends every program and removes every namespace of this run."""
+        for child in reversed(self._children):
+            stop(child)
+        self._children.clear()
+        for name in reversed(self._names):
+            _end_inside(self.full(name))
+            command("ip", "netns", "del", self.full(name), check=False)
+        self._names.clear()
+        if self._lock is not None:
+            (LOCKS / self.run_id).unlink(missing_ok=True)
+            self._lock.close()
+            self._lock = None
+
+    def _entered(self, name: str, argv: tuple[str, ...]) -> list[str]:
+        return ["ip", "netns", "exec", self.full(name), *argv]
+
+
+def command(
+    *argv: str, timeout: float = 60, check: bool = True, feed: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Runs a program; a failure is a LabError that names the command and what it said."""
+    try:
+        done = subprocess.run(
+            argv, input=feed, capture_output=True, text=True, timeout=timeout, cwd=REPOSITORY
+        )
+    except FileNotFoundError as missing:
+        raise LabError(
+            f"the program {argv[0]!r} is not installed; scripts/bootstrap installs it"
+        ) from missing
+    except subprocess.TimeoutExpired as late:
+        raise LabError(f"{' '.join(argv)!r} did not end within {timeout:g} s") from late
+    if check and done.returncode != 0:
+        said = (done.stderr or done.stdout).strip()
+        raise LabError(f"{' '.join(argv)!r} failed with status {done.returncode}: {said}")
+    return done
+
+
+def stop(child: subprocess.Popen[str], patience: float = 10) -> int:
+    """Ends a program by SIGTERM, or by SIGKILL when that takes too long; returns its status."""
+    if child.poll() is None:
+        child.terminate()
+        try:
+            child.wait(patience)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+    for pipe in (child.stdin, child.stdout, child.stderr):
+        if pipe is not None:
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+    return child.returncode
+
+
+def leftovers() -> set[str]:
+    """Returns the ids of runs that have namespaces or a lock file, but no living process."""
+    named = NAMED.iterdir() if NAMED.is_dir() else ()
+    found = {match["run"] for each in named if (match := NAME.match(each.name))}
+    found |= {each.name for each in LOCKS.iterdir()}
+    return {run_id for run_id in found if not _held(run_id)}
+
+
+def remove(run_id: str) -> None:
+    """Removes the namespaces of a run that was killed, and the programs still inside them."""
+    for each in _namespaces_of(run_id):
+        _end_inside(each)
+        command("ip", "netns", "del", each, check=False)
+    (LOCKS / run_id).unlink(missing_ok=True)
+
+
+def _namespaces_of(run_id: str) -> Iterator[str]:
+    for each in NAMED.iterdir() if NAMED.is_dir() else ():
+        if each.name.startswith(f"mpb{run_id}-"):
+            yield each.name
+
+
+def _held(run_id: str) -> bool:
+    try:
+        with (LOCKS / run_id).open("r") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _end_inside(full_name: str, patience: float = 2) -> None:
+    """Ends the processes of a namespace: a namespace lives as long as a process is inside."""
+    deadline = time.monotonic() + patience
+    while pids := command("ip", "netns", "pids", full_name, check=False).stdout.split():
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+        if time.monotonic() > deadline:
+            return
