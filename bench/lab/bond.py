@@ -180,7 +180,7 @@ class Bond:
 
         def enough(status: dict[str, Any]) -> bool:
             paths = [path for each in status["sessions"] for path in each["paths"]]
-            return sum(path["state"] == "up" for path in paths) == count
+            return len([path for path in paths if path["state"] == "up"]) == count
 
         self._wait(side, enough, f"{count} paths of {side} being up", timeout)
 
