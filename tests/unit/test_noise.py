@@ -202,6 +202,12 @@ def test_keys_of_a_wrong_length_are_programming_errors():
         HandshakeState.initiator(keys, keys.public, b"", PROLOGUE, random.Random(0))
 
 
+def test_a_public_key_follows_from_its_private_key():
+    fact = VECTORS[0]
+    public = noise.public_key(bytes.fromhex(fact["resp_static"]))
+    assert public == bytes.fromhex(fact["init_remote_static"])
+
+
 def test_a_private_key_is_not_shown():
     assert "private" not in repr(KeyPair.from_private(bytes(range(32))))
 
