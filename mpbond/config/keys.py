@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 KEY_SIZE: Final = 32
 _LARGEST_KEY_FILE: Final = 4096  # bytes; a key with its newline has 45
 _MAKE_ONE: Final = "use a key made by mpbond keygen"
+_TAKE_PUBLIC: Final = "use the public key that mpbond pubkey prints"
 
 
 class UnusableKeyError(Exception):
@@ -57,7 +58,7 @@ def encode(key: bytes) -> str:
 def decode_secret(text: str) -> bytes:
     """Reads a private or preshared key from base64; raises UnusableKeyError, which never repeats
     it."""
-    key = _decode(text, "the key")
+    key = _decode(text, "the key", _MAKE_ONE)
     if key == bytes(KEY_SIZE):
         raise UnusableKeyError("the key is all zeros", _MAKE_ONE)
     return key
@@ -65,12 +66,12 @@ def decode_secret(text: str) -> bytes:
 
 def decode_public(text: str) -> bytes:
     """Reads a public key from base64; raises UnusableKeyError, also for a key of low order."""
-    key = _decode(text, f'"{text[:60]}"')
+    key = _decode(text, f'"{text[:60]}"', _TAKE_PUBLIC)
     try:
         _PROBE.exchange(X25519PublicKey.from_public_bytes(key))
     except ValueError:
         wrong = f'"{text}" is a point of low order, with which every secret would be zero'
-        raise UnusableKeyError(wrong, "use the public key that mpbond pubkey prints") from None
+        raise UnusableKeyError(wrong, _TAKE_PUBLIC) from None
     return key
 
 
@@ -133,14 +134,14 @@ def unreadable(path: Path, error: Exception) -> UnusableKeyError:
     return UnusableKeyError(wrong, "name a file that the user mpbond runs as can read")
 
 
-def _decode(text: str, name: str) -> bytes:
+def _decode(text: str, name: str, right: str) -> bytes:
     try:
         key = base64.b64decode(text.strip(), validate=True)
     except (binascii.Error, ValueError):
-        raise UnusableKeyError(f"{name} is not base64", _MAKE_ONE) from None
+        raise UnusableKeyError(f"{name} is not base64", right) from None
     if len(key) != KEY_SIZE:
-        right = "a key has 32 bytes, which is 44 characters of base64"
-        raise UnusableKeyError(f"{name} holds {len(key)} bytes", right)
+        wrong = f"{name} holds {len(key)} bytes instead of {KEY_SIZE}"
+        raise UnusableKeyError(wrong, right)
     return key
 
 

@@ -490,12 +490,12 @@ SENTENCES = {
     "public key not base64": (
         changed(CLIENT, OTHER, "not a key"),
         'mpbond.toml: concentrator.public_key: "not a key" is not base64; '
-        "use a key made by mpbond keygen.",
+        "use the public key that mpbond pubkey prints.",
     ),
     "public key too short": (
         changed(CLIENT, OTHER, "AAAA"),
-        'mpbond.toml: concentrator.public_key: "AAAA" holds 3 bytes; '
-        "a key has 32 bytes, which is 44 characters of base64.",
+        'mpbond.toml: concentrator.public_key: "AAAA" holds 3 bytes instead of 32; '
+        "use the public key that mpbond pubkey prints.",
     ),
     "public key all zeros": (
         changed(CLIENT, OTHER, ZEROS),

@@ -1,0 +1,156 @@
+"""The text of fresh configurations: the settings one has to think about, then the rest commented
+out with its default, so that the file is also the reference.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_COMMON = """
+# Who may ask for "mpbond status" and "mpbond set" besides root: a group of this machine.
+# control_group = "adm"
+# control = "/run/mpbond/mpbond0.sock"
+
+# Where changes to this system are noted, so that they are undone even after a crash.
+# state_dir = "/run/mpbond"
+
+# debug, info, warning or error
+# log_level = "info"
+"""
+
+_CLIENT = """\
+# mpbond, a client: joins the links of this machine into one tunnel to a server.
+# Lines that begin with "# " and hold a setting show its default.
+version = 1
+
+[client]
+# Made by mpbond init; only its owner may read it. Relative to this file.
+private_key_file = {key_file}
+
+# The interfaces to join: names or globs. They may come and go at any time.
+links = {links}
+
+# Send everything through the tunnel. The links keep their own routes.
+default_route = true
+
+# What becomes of traffic while the server cannot be reached: it goes out "direct", by the links
+# themselves, or "block" holds it back.
+# when_down = "direct"
+
+# Hide the network behind this machine behind the tunnel's address. Not needed for prefixes that the
+# server routes here.
+# masquerade = true
+
+# How packets are spread over the links: "weighted" (by the weights below), "rr" (each in turn) or
+# "xor" (each connection stays on one link). Up is to the server, down is what this client wishes.
+# scheduler = "weighted"
+# downlink_scheduler = "weighted"
+
+# How long the server keeps a packet for an earlier one that is still under way: "auto" follows the
+# links; a number is milliseconds; 0 passes packets on as they come.
+# hold = "auto"
+
+# Seconds of silence after which a link says something, so that its NAT remembers it.
+# keepalive = 20
+
+# The tunnel's device, and its MTU: "auto" or 1280 to 9000 bytes.
+# tun = "mpbond0"
+# mtu = "auto"
+
+# Addresses inside the tunnel that this client would like to have, of the server's pools.
+# addresses = []
+{common}
+[concentrator]
+# The server: its public key, and where it is reached, best first.
+public_key = {server_key}
+endpoints = {endpoints}
+
+# A secret that both sides share besides their keys; make it by mpbond keygen --psk -o psk.key
+# preshared_key_file = "psk.key"
+
+# Settings for one link, or for all that match a glob:
+# [link.wwan0]
+# weight = 8
+# gateway = "192.168.8.1"
+"""
+
+_SERVER = """\
+# mpbond, a server: ends the tunnels of clients and lets them out into the internet.
+# Lines that begin with "# " and hold a setting show its default.
+version = 1
+
+[server]
+# Made by mpbond init; only its owner may read it. Relative to this file.
+private_key_file = {key_file}
+
+# Where clients reach this machine: one UDP port, which its firewall has to let in.
+listen = {listen}
+
+# Addresses inside the tunnel. The first of each prefix is the server's own.
+pool = ["10.77.0.0/24", "fd77::/64"]
+
+# Let clients out under this machine's own address.
+nat = true
+
+# Let clients reach each other.
+# client_to_client = false
+
+# For clients that express no wish: "weighted", "rr" or "xor".
+# scheduler = "weighted"
+
+# How long clients keep a packet for an earlier one that is still under way: "auto", or in
+# milliseconds.
+# hold = "auto"
+
+# The tunnel's device and its MTU, 1280 to 9000 bytes.
+# tun = "mpbond0"
+# mtu = 1438
+
+# Name servers to tell clients of.
+# dns = []
+{common}
+# One table for each client; mpbond init client prints it, on the client.
+# [[client]]
+# name = "van"
+# public_key = "the client's public key"
+# preshared_key_file = "psk.key"
+# addresses = ["10.77.0.2", "fd77::2"]      # fixed; otherwise the pool decides
+# routes = ["192.0.2.8/29"]                 # prefixes that go to this client without NAT
+"""
+
+
+def client_text(
+    *, key_file: str, links: Sequence[str], server_key: str, endpoints: Sequence[str]
+) -> str:
+    """Writes a client's configuration."""
+    return _CLIENT.format(
+        key_file=_toml(key_file),
+        links=_toml(list(links)),
+        server_key=_toml(server_key),
+        endpoints=_toml(list(endpoints)),
+        common=_COMMON,
+    )
+
+
+def server_text(*, key_file: str, port: int) -> str:
+    """Writes a server's configuration, without clients."""
+    listen = [f"0.0.0.0:{port}", f"[::]:{port}"]
+    return _SERVER.format(key_file=_toml(key_file), listen=_toml(listen), common=_COMMON)
+
+
+def client_table(name: str, public_key: str) -> str:
+    """Writes the table by which a server knows a client."""
+    return f"[[client]]\nname = {_toml(name)}\npublic_key = {_toml(public_key)}"
+
+
+def concentrator_table(public_key: str, endpoint: str) -> str:
+    """Writes the table by which a client knows its server."""
+    return f"[concentrator]\npublic_key = {_toml(public_key)}\nendpoints = {_toml([endpoint])}"
+
+
+def _toml(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)  # strings and lists of them are alike in both
