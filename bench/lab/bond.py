@@ -99,27 +99,23 @@ class Bond:
         gives [link.NAME] tables. The default endpoint is the server's IPv4 address.
         """
         name = topology.box_name(box)
-        links = [each for each in self._lab.links if each.box == name]
-        config = {
-            "version": 1,
-            "client": {
-                "private_key_file": str(self._key_file(name)),
-                "links": ["wwan*"],
-                "tun": "mpbond0",
-                **self._places(name),
-                **client,
-            },
-            "concentrator": {
-                "public_key": self.public_key("server"),
-                "endpoints": endpoints or [f"{topology.SERVER[0]}:{PORT}"],
-                **(concentrator or {}),
-            },
-            "link": dict(link or {}),
-        }
+        config = self._client_config(name, client)
+        config["concentrator"] |= concentrator or {}
+        if endpoints is not None:
+            config["concentrator"]["endpoints"] = endpoints
+        config["link"] = dict(link or {})
         child = self._start(name, "client", config, env)
         if wait:
-            self.wait_paths(name, len(links), timeout=PATH_PATIENCE)
+            count = len([each for each in self._lab.links if each.box == name])
+            self.wait_paths(name, count)
         return child
+
+    def dry_run(self, side: str, **client: Any) -> subprocess.CompletedProcess[str]:
+        """Runs `mpbond client --dry-run` to its end."""
+        file = self.config_file(side)
+        file.write_text(to_toml(self._client_config(side, client)))
+        argv = (sys.executable, "-m", "mpbond", "client", "--config", str(file), "--dry-run")
+        return self._lab.run(side, *argv)
 
     def inner(self, side: str) -> tuple[str, str]:
         """Returns the addresses of "server" or a client box inside the tunnel."""
@@ -218,6 +214,22 @@ class Bond:
             )
         self.running[side] = child
         return child
+
+    def _client_config(self, name: str, client: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "version": 1,
+            "client": {
+                "private_key_file": str(self._key_file(name)),
+                "links": ["wwan*"],
+                "tun": "mpbond0",
+                **self._places(name),
+                **client,
+            },
+            "concentrator": {
+                "public_key": self.public_key("server"),
+                "endpoints": [f"{topology.SERVER[0]}:{PORT}"],
+            },
+        }
 
     def _places(self, side: str) -> dict[str, str]:
         state = self._lab.directory / f"{side}-state"

@@ -47,7 +47,7 @@ class Measurement:
         server: str = "web",
         direction: str = "down",
         seconds: float = 5,
-        omit: int = 0,
+        omit: float = 0,
         flows: int = 1,
         udp_rate: float | None = None,
         udp_length: int = 1200,
@@ -61,6 +61,7 @@ class Measurement:
         together makes it UDP; `device` binds the client to one interface; the first `omit`
         seconds do not count and come on top of `seconds`.
         """
+        self._omit = omit
         self._seconds = seconds + omit
         port = str(next(_ports))
         self._lab = lab
@@ -68,13 +69,12 @@ class Measurement:
         lab.wait_until(lambda: listening(self.server.pid, int(port)), what="iperf3 listening")
         argv = ["iperf3", "-c", target, "-p", port, "--json", "-i", f"{interval:g}"]
         argv += ["--get-server-output"]
-        argv += ["-t", f"{seconds:g}", "-P", str(flows), "--connect-timeout", "5000"]
+        argv += ["-t", f"{seconds + omit:g}", "-P", str(flows), "--connect-timeout", "5000"]
         if udp_rate is None:
             argv += ["-C", congestion]
         else:
             argv += ["-u", "-b", f"{udp_rate / flows:.0f}", "-l", str(udp_length)]
         argv += ["-R"] if direction == "down" else []
-        argv += ["-O", str(omit)] if omit else []
         argv += ["--bind-dev", device] if device else []
         self.process = lab.popen(client, *argv, stderr=subprocess.STDOUT)
 
@@ -86,7 +86,7 @@ class Measurement:
             self.cancel()
             raise LabError("iperf3 did not come to its end") from None
         self._lab.stop(self.server)
-        return read(output)
+        return read(output, self._omit)
 
     def cancel(self) -> None:
         """Gives up on the run."""
@@ -99,8 +99,8 @@ def iperf(lab: Lab, target: str, **options: Any) -> Measured:
     return Measurement(lab, target, **options).result()
 
 
-def read(output: str) -> Measured:
-    """Reads what `iperf3 --json` printed."""
+def read(output: str, omit: float) -> Measured:
+    """Reads what `iperf3 --json` printed; the first `omit` seconds do not count."""
     try:
         told = json.loads(output)
     except json.JSONDecodeError:
@@ -117,7 +117,7 @@ def read(output: str) -> Measured:
     else:
         retransmits = end["sum_sent"].get("retransmits")
     return Measured(
-        rate=_settled(intervals),
+        rate=_settled(intervals, omit),
         retransmits=retransmits,
         loss=loss,
         flow_ports=tuple(each["local_port"] for each in told["start"]["connected"]),
@@ -125,9 +125,9 @@ def read(output: str) -> Measured:
     )
 
 
-def _settled(intervals: list[dict[str, Any]]) -> float:
-    """Returns bit/s by intervals; iperf3's own sum counts what the omitted seconds queued."""
-    counted = [each["sum"] for each in intervals if not each["sum"]["omitted"]]
+def _settled(intervals: list[dict[str, Any]], omit: float) -> float:
+    """Returns bit/s after the first seconds. (What `iperf3 --omit` says of them is wrong.)"""
+    counted = [each["sum"] for each in intervals if each["sum"]["end"] > omit + 0.1]
     received = sum(int(each["bytes"]) for each in counted)
     return received * 8 / sum(float(each["seconds"]) for each in counted)
 

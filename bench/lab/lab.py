@@ -124,6 +124,10 @@ class Lab:
                 raise LabError(f"{what} did not come about within {timeout:g} s")
             time.sleep(POLL)
 
+    def now(self) -> float:
+        """Returns the time on the clock that probes use."""
+        return time.monotonic()
+
     # Links at run time
 
     def pull(self, link: int) -> None:
@@ -181,6 +185,13 @@ class Lab:
             f"addr del {before}/32 dev wan",
             f"addr add {each.public()}/32 dev wan",
         )
+
+    @property
+    def emulator_pid(self) -> int:
+        """The process id of the link emulator."""
+        if self._emulator is None:
+            raise LabError("the laboratory is not running; enter it with `with` first")
+        return self._emulator.process.pid
 
     def report(self) -> dict[str, dict[str, int]]:
         """Returns what the emulator carried, lost and could not deliver, by link and direction."""

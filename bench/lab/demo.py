@@ -1,0 +1,169 @@
+"""Shows mpbond at work: six modems, one internet, the real programs, measured with iperf3.
+
+It builds the laboratory's network, measures what each modem carries alone and plainly, starts
+`mpbond server` and `mpbond client`, measures what a host behind the client gets through the bond,
+pulls the best modem in the middle of a download, and takes everything down again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from bench.lab import Lab, LabError, LinkSpec, topology
+from bench.lab.iperf import Measured, Measurement, iperf
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+RATES = (8e6, 7e6, 5e6, 4e6, 3e6, 2e6)
+DELAY = 0.030  # s one way: 60 ms there and back
+WEB = topology.WEB[0]
+BAR = 40  # columns of the longest bar
+
+
+def main() -> int:
+    """Runs the demonstration; returns the exit status."""
+    options = _parse()
+    seconds = 4 if options.quick else 8
+    started = time.monotonic()
+    try:
+        with Lab(links=[LinkSpec(rate_down=r, rate_up=r, delay=DELAY) for r in RATES]) as lab:
+            say(f"built the network in {time.monotonic() - started:.1f} s: six modems, each")
+            say("192.168.8.1 to the client, each with its own NAT, 60 ms there and back")
+            alone = measure_modems(lab, seconds)
+            start(lab)
+            measure_bond(lab, seconds, alone)
+            pull_a_modem(lab, seconds)
+            show_status(lab)
+            if options.keep:
+                keep(lab)
+            say("\ntaking everything down")
+            stop(lab)
+    except KeyboardInterrupt:
+        say("\ninterrupted; everything is taken down")
+        return 130
+    except (LabError, OSError, RuntimeError) as failure:
+        print(f"mpbond: {failure}", file=sys.stderr)
+        return 1
+    say(f"done in {time.monotonic() - started:.0f} s; nothing is left behind")
+    return 0
+
+
+def measure_modems(lab: Lab, seconds: float) -> tuple[float, float]:
+    """Measures every modem alone, all at the same time; returns the sums of TCP and UDP."""
+    say(f"\neach modem alone, without mpbond, download (2 x {seconds} s)")
+    names = [link.name for link in lab.links]
+    tcp = [Measurement(lab, WEB, device=name, seconds=seconds, omit=2) for name in names]
+    by_tcp = [each.result() for each in tcp]
+    udp = [
+        Measurement(lab, WEB, device=name, seconds=seconds, omit=1, udp_rate=1.05 * rate)
+        for name, rate in zip(names, RATES, strict=True)
+    ]
+    by_udp = [each.result() for each in udp]
+    say("          rate   TCP CUBIC   UDP      Mbit/s of payload")
+    for name, rate, one, other in zip(names, RATES, by_tcp, by_udp, strict=True):
+        say(f"  {name}  {rate / 1e6:5.1f}  {one.rate / 1e6:8.2f}  {other.rate / 1e6:8.2f}")
+    sums = sum(each.rate for each in by_tcp), sum(each.rate for each in by_udp)
+    say(f"  sum    {sum(RATES) / 1e6:5.1f}  {sums[0] / 1e6:8.2f}  {sums[1] / 1e6:8.2f}")
+    return sums
+
+
+def start(lab: Lab) -> None:
+    """Starts server and client as a user would, and waits for all six paths."""
+    began = time.monotonic()
+    lab.start_server()
+    lab.start_client(
+        default_route=True,
+        masquerade=True,
+        scheduler="weighted",
+        link={
+            link.name: {"weight": rate / 1e6} for link, rate in zip(lab.links, RATES, strict=True)
+        },
+    )
+    say(f"\nmpbond server and client started; six paths up after {time.monotonic() - began:.1f} s")
+
+
+def measure_bond(lab: Lab, seconds: float, alone: tuple[float, float]) -> None:
+    """Measures from the host behind the client to the web host behind the server."""
+    tcp, udp = alone
+    say(f"\nthrough the bond, from a host behind the client (4 x {seconds} s)")
+    say("                          Mbit/s   of the sum")
+    for name, share_of, options in (
+        ("download, TCP, 1 flow ", tcp, {"flows": 1}),
+        ("download, TCP, 8 flows", tcp, {"flows": 8}),
+        ("upload, TCP, 8 flows  ", tcp, {"flows": 8, "direction": "up"}),
+        ("download, UDP         ", udp, {"udp_rate": udp}),
+    ):
+        one = iperf(lab, WEB, client="lan", seconds=seconds, omit=2, **options)
+        lost = f"   {one.loss:.1%} of the datagrams lost" if one.loss is not None else ""
+        say(f"  {name}  {one.rate / 1e6:8.2f}   {one.rate / share_of:.0%}{lost}")
+
+
+def pull_a_modem(lab: Lab, seconds: float) -> None:
+    """Pulls the best modem in the middle of a download and puts it back."""
+    third = max(3.0, seconds / 2)
+    say(f"\na download of 8 flows; {lab.links[0].name} is pulled, and put back ({3 * third:.0f} s)")
+    run = Measurement(lab, WEB, client="lan", flows=8, seconds=3 * third, interval=1)
+    began = time.monotonic()
+    lab.wait_until(lambda: time.monotonic() - began > third, what="the first third")
+    lab.pull(0)
+    lab.wait_until(lambda: time.monotonic() - began > 2 * third, what="the second third")
+    lab.restore(0)
+    timeline(run.result(), pulled=third, restored=2 * third)
+
+
+def timeline(measured: Measured, pulled: float, restored: float) -> None:
+    """Draws one bar per second."""
+    for second, rate in enumerate(measured.timeline, start=1):
+        mark = ""
+        if second - 1 <= pulled < second:
+            mark = "pulled"
+        elif second - 1 <= restored < second:
+            mark = "put back"
+        bar = "#" * round(BAR * rate / sum(RATES))
+        say(f"  {second:3} s  {rate / 1e6:6.2f}  {bar:{BAR}}  {mark}".rstrip())
+
+
+def show_status(lab: Lab) -> None:
+    """Prints what `mpbond status` says on the client."""
+    say("\nmpbond status")
+    control = str(lab.bond.control_socket("client"))
+    shown = lab.run("client", sys.executable, "-m", "mpbond", "status", "--control", control)
+    say(shown.stdout.rstrip())
+
+
+def keep(lab: Lab) -> None:
+    """Leaves everything running until the user has seen enough."""
+    say("\nThe network stays until you press Enter. Try, in another terminal as root:")
+    say(f"  ip netns exec {lab.spaces.full('lan')} ping {WEB}")
+    say(f"  {sys.executable} -m mpbond status --control {lab.bond.control_socket('client')}")
+    sys.stdin.readline()
+
+
+def stop(lab: Lab) -> None:
+    """Ends client and server by SIGTERM, so that each undoes what it did."""
+    for side in ("client", "server"):
+        status = lab.stop(lab.bond.running[side])
+        if status != 0:
+            raise LabError(f"mpbond {side} ended with status {status}: {lab.bond.log(side)[-500:]}")
+
+
+def say(text: str) -> None:
+    """Prints a line at once: the demonstration is watched."""
+    print(text, flush=True)
+
+
+def _parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="scripts/demo", description="Six modems, one internet: mpbond in namespaces, measured."
+    )
+    parser.add_argument("--quick", action="store_true", help="measure half as long")
+    parser.add_argument("--keep", action="store_true", help="leave the network until Enter")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

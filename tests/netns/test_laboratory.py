@@ -1,0 +1,133 @@
+"""The laboratory itself: links as described, and nothing left behind, however a run ends."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bench.lab import LabError, LinkSpec, topology
+from bench.lab.iperf import Measurement, iperf
+from bench.lab.probe import Probe
+
+WEB, WEB6 = topology.WEB
+
+HOLDS_A_LAB = """
+import sys, time
+from bench.lab import Lab, LinkSpec
+with Lab(links=[LinkSpec()]) as lab:
+    print(lab.spaces.run_id, lab.directory, flush=True)
+    lab.run("client", "sleep", "60", timeout=70)
+"""
+
+
+def round_trip(lab, device, target=WEB):
+    said = lab.run("client", "ping", "-c", "5", "-i", "0.2", "-I", device, target).stdout
+    return float(re.search(r"= ([\d.]+)/", said)[1]) / 1000
+
+
+def test_every_link_has_its_own_delay(laboratory):
+    lab = laboratory(LinkSpec(delay=0.010), LinkSpec(delay=0.045), LinkSpec(ipv6=True))
+    assert round_trip(lab, "wwan0") == pytest.approx(0.020, abs=0.005)
+    assert round_trip(lab, "wwan1") == pytest.approx(0.090, abs=0.005)
+    assert round_trip(lab, "wwan2", WEB6) == pytest.approx(0.020, abs=0.005)
+    lab.shape(0, "up", delay=0.050)
+    assert round_trip(lab, "wwan0") == pytest.approx(0.060, abs=0.005)
+
+
+@pytest.mark.parametrize(("direction", "rate"), [("down", 6e6), ("up", 2e6)])
+def test_a_link_carries_its_rate_and_no_more(laboratory, direction, rate):
+    lab = laboratory(LinkSpec(rate_down=6e6, rate_up=2e6))
+    seen = iperf(
+        lab, WEB, device="wwan0", direction=direction, udp_rate=1.5 * rate, seconds=2, omit=1
+    )
+    assert seen.rate == pytest.approx(rate * 1200 / 1228, rel=0.02)
+    lab.rate(0, **{direction: rate / 2})
+    seen = iperf(lab, WEB, device="wwan0", direction=direction, udp_rate=rate, seconds=2, omit=1)
+    assert seen.rate == pytest.approx(rate / 2 * 1200 / 1228, rel=0.02)
+
+
+def test_loss_is_as_asked(laboratory):
+    lab = laboratory(LinkSpec(loss=0.1))
+    said = lab.run("client", "ping", "-c", "500", "-i", "0.002", "-W", "1", WEB, check=False).stdout
+    assert len(re.findall("icmp_seq", said)) / 500 == pytest.approx(0.9**2, abs=0.08)
+
+
+def test_a_new_address_or_port_replaces_the_mapping(laboratory):
+    lab = laboratory(LinkSpec())
+    probe = Probe(lab, WEB, server="web")
+    for port_only in (False, True):
+        lab.rebind(0, port_only=port_only)
+        probe.wait_for(10)
+    trace = probe.finish()
+    assert trace.longest_gap < 1
+    assert trace.duplicates == 0
+
+
+def test_a_silent_link_says_nothing_and_a_pulled_one_comes_back(laboratory):
+    lab = laboratory(LinkSpec(), LinkSpec())
+    ping = ("ping", "-c", "1", "-W", "1", "-I", "wwan1", WEB)
+    for cut, mend in (
+        (lab.silence, lab.unsilence),
+        (lab.pull, lab.restore),
+        (lab.unplug, lab.plug),
+    ):
+        assert lab.run("client", *ping).returncode == 0
+        cut(1)
+        assert lab.run("client", *ping, check=False).returncode != 0
+        mend(1)
+        assert lab.run("client", *ping).returncode == 0
+
+
+def test_a_condition_that_never_comes_is_an_error_that_names_it(laboratory):
+    lab = laboratory(LinkSpec())
+    with pytest.raises(LabError, match=r"rain did not come about within 0\.1 s"):
+        lab.wait_until(lambda: False, timeout=0.1, what="rain")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_nothing_is_left_behind_by_a_run_that_is_ended(laboratory, number):
+    holder = subprocess.Popen([sys.executable, "-c", HOLDS_A_LAB], stdout=-1, stderr=-3, text=True)
+    run_id, directory = holder.stdout.readline().split()
+    assert namespaces(run_id)
+    holder.send_signal(number)
+    holder.wait(20)
+    holder.stdout.close()
+    laboratory(LinkSpec())  # after SIGKILL, the next laboratory clears up
+    assert not namespaces(run_id)
+    assert not Path("/run/mpbond-lab", run_id).exists()
+    assert number == signal.SIGKILL or not Path(directory).exists()
+
+
+def test_a_living_run_is_left_alone(laboratory):
+    first = laboratory(LinkSpec())
+    second = laboratory(LinkSpec())
+    assert namespaces(first.spaces.run_id)
+    assert round_trip(first, "wwan0") == pytest.approx(round_trip(second, "wwan0"), abs=0.01)
+
+
+def namespaces(run_id):
+    return [each for each in os.listdir("/run/netns") if each.startswith(f"mpb{run_id}-")]
+
+
+def test_the_emulator_carries_six_full_links_in_half_a_core(laboratory):
+    lab = laboratory(*[LinkSpec(delay=0.01)] * 6)
+    before, began = cpu_seconds(lab), time.monotonic()
+    runs = [
+        Measurement(lab, WEB, device=link.name, udp_rate=8.5e6, seconds=2, omit=1)
+        for link in lab.links
+    ]
+    for run in runs:
+        assert run.result().rate == pytest.approx(8e6 * 1200 / 1228, rel=0.03)
+    assert (cpu_seconds(lab) - before) / (time.monotonic() - began) < 0.5
+
+
+def cpu_seconds(lab):
+    fields = Path(f"/proc/{lab.emulator_pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
