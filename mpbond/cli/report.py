@@ -71,7 +71,7 @@ def _without_session(status: Map, sessions: Sequence[Map]) -> Iterator[Line]:
 
 
 def _session(session: Map, server: bool, now: float) -> Iterator[Line]:
-    yield Line(_header(session, now), "title")
+    yield Line(_header(session, server, now), "title")
     inner = [*(session.get("addresses") or ()), *(session.get("routes") or ())]
     if server and inner:
         yield Line(f"  has {', '.join(inner)}")
@@ -85,13 +85,19 @@ def _session(session: Map, server: bool, now: float) -> Iterator[Line]:
         yield Line(f"  order: {', '.join(told)}")
 
 
-def _header(session: Map, now: float) -> str:
+def _header(session: Map, server: bool, now: float) -> str:
+    paths = session.get("paths") or ()
+    alive = any(path.get("state") != "down" for path in paths)
+    contact = "connected to" if alive else "no contact with"
+    remotes = {path.get("remote") for path in paths}
+    where = f" at {remotes.pop()}" if len(remotes) == 1 and not server else ""
+    told = f"{contact} {session.get('peer') or session.get('public_key')}{where}"
     ago = session.get("since")
-    since = ""
-    if ago is not None:
-        form = "%H:%M:%S" if ago < _DAY else "%Y-%m-%d %H:%M"
-        since = f" since {time.strftime(form, time.localtime(now - ago))} ({words.span(ago)})"
-    return f"connected to {session.get('peer') or session.get('public_key')}{since}"
+    if ago is None:
+        return told
+    form = "%H:%M:%S" if ago < _DAY else "%Y-%m-%d %H:%M"
+    begun = time.strftime(form, time.localtime(now - ago))
+    return f"{told}{'' if alive else ', connected'} since {begun} ({words.span(ago)})"
 
 
 def _manner(session: Map) -> str:

@@ -37,6 +37,7 @@ _CLIENT: Final[Mapping[str, Parser[Any]]] = {
     "keepalive": values.number(1, _LONGEST_KEEPALIVE, "seconds"),
     "addresses": values.listed(values.address, of="addresses"),
 }
+_NEEDED: Final = {"links": 'add the interfaces to join, such as links = ["wwan*", "eth1"]'}
 _CONCENTRATOR: Final[Mapping[str, Parser[Any]]] = {
     "public_key": values.public_key,
     "endpoints": values.listed(
@@ -46,6 +47,10 @@ _CONCENTRATOR: Final[Mapping[str, Parser[Any]]] = {
     ),
     "preshared_key_file": values.secret_key_file,
 }
+_CONCENTRATOR_NEEDED: Final = {
+    "public_key": "add the server's, as mpbond init server prints it",
+    "endpoints": 'add where the server is reached, such as endpoints = ["vps.example.org:4510"]',
+}
 _LINK: Final[Mapping[str, Parser[Any]]] = {"weight": values.weight, "gateway": values.address}
 
 
@@ -53,7 +58,7 @@ def parse_client(top: Place, document: dict[str, object]) -> ClientConfig:
     """Turns a document with a `[client]` table into a configuration; raises ConfigError."""
     tables = read_table(top, document, _FILE)
     own_place = top.under("client")
-    found = read_table(own_place, tables["client"], _CLIENT, required=("links",))
+    found = read_table(own_place, tables["client"], _CLIENT, required=_NEEDED)
     own = common.complete(own_place, found)
     _check_links(own_place.under("links"), own)
     if "scheduler" in own:
@@ -75,8 +80,7 @@ def _concentrator(
         )
         raise top.error("names no server", right)
     place = top.under("concentrator")
-    required = ("public_key", "endpoints")
-    found = read_table(place, tables["concentrator"], _CONCENTRATOR, required)
+    found = read_table(place, tables["concentrator"], _CONCENTRATOR, _CONCENTRATOR_NEEDED)
     common.refuse_own_key(place.under("public_key"), found["public_key"], own, "server")
     if "preshared_key_file" in found:
         found["preshared_key"] = found.pop("preshared_key_file")

@@ -110,7 +110,6 @@ def write_secret_file(path: Path, key: bytes, *, replace: bool) -> None:
         target.unlink(missing_ok=True)
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        os.fchmod(descriptor, 0o600)
         file.write(encode(key) + "\n")
     if replace:
         target.replace(path)

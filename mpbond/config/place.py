@@ -54,16 +54,19 @@ def read_table(
     place: Place,
     value: object,
     parsers: Mapping[str, Parser[Any]],
-    required: tuple[str, ...] = (),
+    required: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Parses the keys that are present; raises ConfigError on an unknown, missing or wrong one."""
+    """Parses the keys that are present; raises ConfigError on an unknown, missing or wrong one.
+
+    `required` tells for each key that must be there what would be right if it is missing.
+    """
     table = table_at(place, value)
     for name in table:
         if name not in parsers:
             raise _unknown_key(place, name, parsers)
-    for name in required:
+    for name, right in (required or {}).items():
         if name not in table:
-            raise place.under(name).error("is missing", "add it")
+            raise place.under(name).error("is missing", right)
     return {name: parsers[name](place.under(name), item) for name, item in table.items()}
 
 

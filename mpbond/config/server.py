@@ -68,6 +68,7 @@ _CLIENT: Final[Mapping[str, Parser[Any]]] = {
     "addresses": values.listed(values.address, of="addresses"),
     "routes": values.listed(values.network, of="prefixes"),
 }
+_CLIENT_NEEDED: Final = {"public_key": "add the client's, as mpbond init client prints it"}
 
 
 def parse_server(top: Place, document: dict[str, object]) -> ServerConfig:
@@ -86,7 +87,7 @@ def parse_server(top: Place, document: dict[str, object]) -> ServerConfig:
 
 
 def _client(place: Place, value: object, own: Mapping[str, Any]) -> PeerConfig:
-    found = read_table(place, value, _CLIENT, required=("public_key",))
+    found = read_table(place, value, _CLIENT, required=_CLIENT_NEEDED)
     common.refuse_own_key(place.under("public_key"), found["public_key"], own, "client")
     if "preshared_key_file" in found:
         found["preshared_key"] = found.pop("preshared_key_file")

@@ -100,7 +100,7 @@ def answering(status_map):
 def test_a_clients_report_has_a_row_for_each_path(utc):
     assert text_of(CLIENT) == (
         "mpbond client on mpbond0, 10.77.0.2 fd77::2, MTU 1438, running for 2 h 3 min\n"
-        "connected to vps since 22:11:15 (2 min 5 s)\n"
+        "connected to vps at 192.0.2.1:4510 since 22:11:15 (2 min 5 s)\n"
         "  scheduler rr up, weighted down, hold 84 ms, AES-256-GCM, key 41 s old\n"
         "  path   state             up         down    RTT   loss  share up  share down\n"
         "  wwan0  up       1.21 Mbit/s  7.82 Mbit/s  61 ms  0.3 %      17 %        18 %\n"
@@ -123,6 +123,17 @@ def test_up_is_from_the_client_also_on_the_server(utc):
     assert " ".join(lines[5].split()) == (
         "198.51.100.7:33000 up 7.82 Mbit/s 1.21 Mbit/s 61 ms 0.3 % 18 % 17 %"
     )
+
+
+def test_a_session_whose_paths_are_all_down_is_not_called_connected(utc):
+    lost = copy.deepcopy(CLIENT) | {"state": "down"}
+    lost["sessions"][0] |= {"paths": [path("wwan0", state="down", reason="silent for 9 s")]}
+    lines = text_of(lost).splitlines()
+    assert lines[1] == "not connected: the server cannot be reached"
+    assert lines[3] == (
+        "no contact with vps at 192.0.2.1:4510, connected since 22:11:15 (2 min 5 s)"
+    )
+    assert lines[6].endswith("silent for 9 s")
 
 
 def test_two_paths_over_one_link_are_told_apart(utc):

@@ -257,7 +257,13 @@ SENTENCES = {
     ),
     "no links": (
         changed(CLIENT, 'links = ["wwan*", "eth1"]', ""),
-        "mpbond.toml: client.links: is missing; add it.",
+        "mpbond.toml: client.links: is missing; "
+        'add the interfaces to join, such as links = ["wwan*", "eth1"].',
+    ),
+    "no endpoints": (
+        changed(CLIENT, 'endpoints = ["vps.example.org:4510", "[2001:db8::1]:4510"]', ""),
+        "mpbond.toml: concentrator.endpoints: is missing; "
+        'add where the server is reached, such as endpoints = ["vps.example.org:4510"].',
     ),
     "empty links": (
         changed(CLIENT, '["wwan*", "eth1"]', "[]"),
@@ -527,7 +533,8 @@ SENTENCES = {
     ),
     "no public key": (
         changed(SERVER, f'public_key = "{THIRD}"', ""),
-        "mpbond.toml: client[1].public_key: is missing; add it.",
+        "mpbond.toml: client[1].public_key: is missing; "
+        "add the client's, as mpbond init client prints it.",
     ),
     # pools, addresses and routes
     "overlapping pools": (
