@@ -1,0 +1,5 @@
+"""The pure heart: no clock, socket, task, operating system or global randomness.
+
+`endpoint` is the face, `session` the conductor; every other module is one concern. docs/architecture.md
+draws the picture.
+"""

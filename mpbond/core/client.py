@@ -1,0 +1,409 @@
+"""The client's endpoint: starts handshakes on all links at once and keeps one session alive.
+
+A handshake is one Noise message, sent as the same bytes over every link; whichever answer comes first
+makes the session, and the other links join it as paths. It is resent after 0.5, 1 and 2 s and begun anew,
+at the next of the concentrator's addresses, after 5 s. Reasons to shake hands: there is no session; the
+key is due for renewal; the server hints that it does not know us; nothing has been heard for 5 s of
+asking; path ids run out. The old session stays in use until a new one is there.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from mpbond.core.endpoint import Endpoint
+from mpbond.core.envelope import COOKIE, HINT, RESPONSE, VERSION, read_hint
+from mpbond.core.handshake import Established, Initiator, optional, required
+from mpbond.core.keys import CIPHERS, REKEY_AFTER, Keypair
+from mpbond.core.path import DEFAULT_MTU, Address, Path, PathOptions
+from mpbond.core.peers import source_of
+from mpbond.core.scheduler import DEFAULT_SCHEDULER
+from mpbond.core.session import Session
+from mpbond.core.transmit import Configured, Rekeyed, SessionEnded, SessionStarted, Transmit
+from mpbond.core.wire import CLOSE_REPLACED
+from mpbond.errors import HandshakeError
+
+if TYPE_CHECKING:
+    from random import Random
+
+RETRY_AFTER = (0.5, 1.0, 2.0)  # seconds after the first sending of a handshake message
+ATTEMPT_LIFETIME = 5.0  # seconds until a fresh message: as long as a server keeps its answer
+DEAF_AFTER = 5.0  # seconds without a datagram while asking
+HINT_INTERVAL = 1.0  # seconds between handshakes that a hint may start
+REPLACED_PAUSE = 10.0  # seconds of silence after another box has taken over our key
+WAITING_LIMIT = 256  # packets kept while there is no session
+
+
+@dataclass(slots=True)
+class Link:
+    """A link as the endpoint sees it: a socket, and the concentrator's addresses it can reach."""
+
+    name: str
+    socket: int
+    addresses: Sequence[Address]
+    mtu: int = DEFAULT_MTU
+    weight: float = 1.0
+    usable: bool = True
+    cookie: bytes | None = None
+    path_id: int | None = None
+
+    def remote(self, attempt: int) -> Address:
+        """The address to try in the attempt of this number."""
+        return self.addresses[attempt % len(self.addresses)]
+
+
+@dataclass(slots=True, kw_only=True)
+class ClientSettings:
+    """What a client is configured with; keys are 32 raw bytes, times seconds."""
+
+    private_key: bytes
+    server_key: bytes
+    preshared_key: bytes = bytes(32)
+    scheduler: str = DEFAULT_SCHEDULER
+    downlink_scheduler: str = DEFAULT_SCHEDULER
+    hold: float | None = None
+    keepalive: float = 20.0
+    addresses: tuple[str, ...] = ()
+    ciphers: tuple[str, ...] = field(default_factory=lambda: tuple(CIPHERS))
+    rekey_after: float = REKEY_AFTER
+
+
+class ClientEndpoint(Endpoint):
+    """One session with a concentrator over any number of links."""
+
+    def __init__(self, settings: ClientSettings, rng: "Random") -> None:
+        super().__init__(rng)
+        self.settings = settings
+        self.links: dict[str, Link] = {}
+        self.session: Session | None = None
+        self.addresses: tuple[str, ...] = settings.addresses
+        self.server_mtu: int | None = None
+        self._initiator = Initiator(
+            settings.private_key, settings.server_key, settings.preshared_key, rng
+        )
+        self._attempt = -1
+        self._asking = False
+        self._index = 0
+        self._started = 0.0
+        self._retries = 0
+        self._not_before = float("-inf")
+        self._hinted = float("-inf")
+        self._waiting: list[bytes] = []
+
+    # -- links ------------------------------------------------------------------------------------
+
+    def add_link(self, link: Link, now: float) -> None:
+        """A link has come: it joins the session, or the handshake under way."""
+        self.links[link.name] = link
+        if self.session is not None:
+            self._open_path(link, self.session, now)
+        if self._asking:
+            self._send_init(link)
+        elif self.session is None:
+            self._ask(now)
+
+    def remove_link(self, name: str, now: float) -> None:
+        """A link has gone for good."""
+        link = self.links.pop(name, None)
+        if link is not None and link.path_id is not None and self.session is not None:
+            self.session.remove_path(link.path_id, now)
+            self._dirty[self.session.id] = self.session
+
+    def set_link_usable(self, name: str, usable: bool, now: float) -> None:
+        """A link has lost or regained its carrier; its path stays."""
+        link = self.links[name]
+        link.usable = usable
+        path = self._path_of(link)
+        if path is not None and self.session is not None:
+            self.session.set_usable(path, usable, now)
+            self._dirty[self.session.id] = self.session
+        elif usable and self._asking:
+            self._send_init(link)
+
+    def change_link(
+        self, name: str, socket: int, addresses: Sequence[Address], mtu: int, now: float
+    ) -> None:
+        """A link has a new socket or address: go on from there, and let the server see it at once."""
+        link = self.links[name]
+        link.socket, link.addresses, link.mtu, link.cookie = socket, addresses, mtu, None
+        path = self._path_of(link)
+        if path is not None and self.session is not None:
+            path.socket = socket
+            path.mtu = self._path_mtu(link)
+            if path.remote not in addresses:
+                path.remote = link.remote(self._attempt)
+            path.liveness.hurry(now)
+            self.session.poke(path)
+            self._dirty[self.session.id] = self.session
+        if self._asking:
+            self._send_init(link)
+
+    def set_scheduler(self, name: str, direction: str) -> None:
+        """Change the scheduler of "up", "down" or "both" directions, now and for later sessions."""
+        if direction in ("up", "both"):
+            self.settings.scheduler = name
+        if direction in ("down", "both"):
+            self.settings.downlink_scheduler = name
+        session = self.session
+        if session is None:
+            return
+        if direction in ("up", "both"):
+            session.sender.set_scheduler(name)
+        if direction in ("down", "both"):
+            session.control.post({"scheduler": name})
+        self._dirty[session.id] = session
+
+    def set_hold(self, hold: float | None) -> None:
+        """Pin the hold that the server shall use (seconds), or None to let it be learned."""
+        self.settings.hold = hold
+        if self.session is not None:
+            self.session.sender.hold_override = hold
+
+    # -- input ------------------------------------------------------------------------------------
+
+    def handle_packets(self, packets: list[bytes], now: float) -> None:
+        """Send packets; without a session the newest few are kept for it."""
+        packets = [packet for packet in packets if self._belongs(packet)]
+        session = self.session
+        if session is None:
+            self._waiting += packets
+            excess = len(self._waiting) - WAITING_LIMIT
+            if excess > 0:
+                self.drops["no_session"] += excess
+                del self._waiting[:excess]
+            return
+        session.handle_packets(packets)
+        self._dirty[session.id] = session
+
+    def handle_timeout(self, now: float) -> None:
+        """Run what is due, the handshake included."""
+        super().handle_timeout(now)
+        if self._wants_handshake(now) and not self._asking:
+            self._ask(now)
+        elif self._asking and now >= self._ask_again(now) - 1e-9:
+            if now - self._started >= ATTEMPT_LIFETIME - 1e-9:
+                self._ask(now)
+            else:
+                self._retries += 1
+                for link in self.links.values():
+                    self._send_init(link)
+
+    def next_timeout(self, now: float) -> float:
+        """When to call `handle_timeout` next."""
+        due = super().next_timeout(now)
+        if self._asking:
+            return min(due, self._ask_again(now))
+        if self.session is None and self.links:
+            return min(due, max(now, self._not_before))
+        return due
+
+    # -- handshake --------------------------------------------------------------------------------
+
+    def _wants_handshake(self, now: float) -> bool:
+        session = self.session
+        if not self.links or now < self._not_before:
+            return False
+        if session is None:
+            return True
+        return (
+            session.rekey_due(now, self.settings.rekey_after)
+            or session.paths_exhausted
+            or self._deaf_since(session) <= now
+        )
+
+    def _deaf_since(self, session: Session) -> float:
+        """When asking without an answer has lasted too long."""
+        waiting = [path.sent.oldest for path in session.paths.values()]
+        oldest = min((sent.time for sent in waiting if sent is not None), default=None)
+        if oldest is None:
+            return float("inf")
+        return max(oldest, session.last_received) + DEAF_AFTER
+
+    def _ask(self, now: float) -> None:
+        """Begin a handshake with fresh keys on all links."""
+        self._attempt += 1
+        self._asking = True
+        self._started = now
+        self._retries = 0
+        self._index = self._new_index()
+        session = self.session
+        keep = session is not None and not session.paths_exhausted
+        try:
+            self._initiator.start(
+                self._index,
+                {
+                    "version": VERSION,
+                    "session": session.id if session is not None and keep else b"",
+                    "ciphers": list(self.settings.ciphers),
+                    "addresses": list(self.addresses),
+                    "scheduler": self.settings.downlink_scheduler,
+                    "capabilities": [],
+                },
+            )
+        except HandshakeError as error:
+            self.drops[error.reason] += 1
+            return
+        for link in self.links.values():
+            self._send_init(link)
+
+    def _ask_again(self, now: float) -> float:
+        if self._retries < len(RETRY_AFTER):
+            return self._started + RETRY_AFTER[self._retries]
+        return self._started + ATTEMPT_LIFETIME
+
+    def _send_init(self, link: Link) -> None:
+        if not link.usable or not link.addresses or not self._initiator.last_mac1:
+            return
+        datagram = self._initiator.datagram(link.cookie)
+        self._transmits.append(Transmit(link.socket, link.remote(self._attempt), [datagram]))
+
+    def _handle_handshake(
+        self, kind: int, socket: int, source: Address, datagram: bytes, now: float
+    ) -> None:
+        try:
+            if kind == RESPONSE:
+                self._on_response(datagram, now)
+            elif kind == COOKIE:
+                self._on_cookie(socket, datagram)
+            elif kind == HINT:
+                self._on_hint(read_hint(datagram), now)
+            else:
+                self.drops["type_unknown"] += 1
+        except HandshakeError as error:
+            self.drops[error.reason] += 1
+
+    def _on_cookie(self, socket: int, datagram: bytes) -> None:
+        cookie = self._initiator.read_cookie(datagram)
+        for link in self.links.values():
+            if link.socket == socket:
+                link.cookie = cookie
+                self._send_init(link)
+
+    def _on_hint(self, index: int, now: float) -> None:
+        session = self.session
+        if session is None or index != session.keys.current.remote_index:
+            self.drops["hint_unexpected"] += 1
+        elif now - self._hinted < HINT_INTERVAL or self._asking:
+            self.drops["hint_rate"] += 1
+        else:
+            self._hinted = now
+            self._ask(now)
+
+    def _on_response(self, datagram: bytes, now: float) -> None:
+        established = self._initiator.read_response(datagram)
+        if not self._asking:
+            return  # another link brought the same answer before
+        payload = established.payload
+        session_id: bytes = required(payload, "session", bytes)
+        cipher: str = required(payload, "cipher", str)
+        if cipher not in CIPHERS or len(session_id) != 8:
+            raise HandshakeError("handshake_payload")
+        pair = Keypair(
+            cipher,
+            established.send_key,
+            established.receive_key,
+            self._index,
+            established.peer_index,
+            now,
+        )
+        self._asking = False
+        self.server_mtu = optional(payload, "mtu", int, DEFAULT_MTU)
+        if self.session is not None and self.session.id == session_id:
+            self.session.install(pair)
+            self._register(self.session)
+            for path in self.session.paths.values():
+                self.session.poke(path)
+            self._dirty[self.session.id] = self.session
+            self._events.append(Rekeyed(self.session.peer, session_id))
+        else:
+            self._begin(session_id, pair, established, now)
+
+    def _begin(self, session_id: bytes, pair: Keypair, made: Established, now: float) -> None:
+        if self.session is not None:
+            self._forget(self.session)
+        session = self.session = Session(
+            is_client=True,
+            session_id=session_id,
+            peer=self.settings.server_key,
+            pair=pair,
+            scheduler=self.settings.scheduler,
+            hold=self.settings.hold,
+            keepalive=self.settings.keepalive,
+            drops=self.drops,
+            rng=self._rng,
+            now=now,
+        )
+        self._adopt(session)
+        self._register(session)
+        addresses: list[Any] = optional(made.payload, "addresses", list, [])
+        self.addresses = tuple(item for item in addresses if isinstance(item, str))
+        for link in self.links.values():
+            self._open_path(link, session, now)
+        session.handle_packets(self._waiting)
+        self._waiting = []
+        self._events.append(SessionStarted(session.peer, session_id, self.addresses))
+
+    def _open_path(self, link: Link, session: Session, now: float) -> None:
+        options = PathOptions(link=link.name, mtu=self._path_mtu(link), weight=link.weight)
+        try:
+            path = session.add_path(link.socket, link.remote(self._attempt), options, now)
+        except IndexError:
+            return  # the handshake that `paths_exhausted` asks for will bring this link in
+        link.path_id = path.id
+        if not link.usable:
+            session.set_usable(path, False, now)
+        self._dirty[session.id] = session
+
+    def _path_of(self, link: Link) -> Path | None:
+        if self.session is None or link.path_id is None:
+            return None
+        return self.session.paths.get(link.path_id)
+
+    def _path_mtu(self, link: Link) -> int:
+        return min(link.mtu, self.server_mtu or link.mtu)
+
+    # -- sessions ---------------------------------------------------------------------------------
+
+    def _belongs(self, packet: bytes) -> bool:
+        """Keep the TUN device's own chatter (IPv6 link-local, multicast) out of the tunnel."""
+        source = source_of(packet) if packet else None
+        if source is None:
+            self.drops["packet_not_ip"] += 1
+            return False
+        if len(source) == 16 and (
+            source[0] == 0xFE and source[1] & 0xC0 == 0x80 or not any(source)
+        ):
+            self.drops["link_local"] += 1
+            return False
+        return True
+
+    def _handle_unknown_index(
+        self, index: int, socket: int, source: Address, datagram: bytes, now: float
+    ) -> None:
+        self.drops["index_unknown"] += 1
+
+    def _on_confirmed(self, session: Session, now: float) -> None:
+        """A client's pairs are never merely offered."""
+
+    def _on_closed(self, session: Session, reason: int, text: str, now: float) -> None:
+        if session is not self.session:
+            return
+        self._forget(session)
+        self.session = None
+        if reason == CLOSE_REPLACED:
+            self._not_before = now + REPLACED_PAUSE
+        self._events.append(SessionEnded(session.peer, session.id, text or "closed by the server"))
+
+    def _deliver(self, session: Session, packets: list[bytes], now: float) -> None:
+        self._packets += packets
+
+    def _on_control(self, session: Session, message: dict[str, Any], now: float) -> None:
+        self._events.append(Configured(message))
+
+    def _session_deadline(self, session: Session, now: float) -> float:
+        due = min(session.next_timeout(now), self._deaf_since(session))
+        if not self._asking:
+            rekey = session.keys.current.created + self.settings.rekey_after
+            if rekey > now:
+                due = min(due, rekey)
+        return due

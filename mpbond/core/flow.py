@@ -1,0 +1,80 @@
+"""Which flow a packet belongs to: the fields that Linux bonding's layer3+4 policy hashes.
+
+Addresses and, where the protocol has them, ports, combined by exclusive or, so that both directions of
+a flow hash alike. All fragments of an IPv4 or IPv6 datagram, the first included, go by addresses and
+protocol alone, since later ones carry no ports. IPv6 extension headers are walked. A truncated or
+foreign packet hashes by what it has: this never raises.
+"""
+
+from zlib import crc32
+
+from mpbond.core.wire import LANE_COUNT
+
+TCP, UDP, DCCP, SCTP, UDPLITE = 6, 17, 33, 132, 136
+_WITH_PORTS = frozenset((TCP, UDP, DCCP, SCTP, UDPLITE))
+_HOP_BY_HOP, _ROUTING, _FRAGMENT, _AUTHENTICATION, _DESTINATION = 0, 43, 44, 51, 60
+_EXTENSIONS = frozenset((_HOP_BY_HOP, _ROUTING, _DESTINATION, _AUTHENTICATION))
+_MAXIMUM_EXTENSIONS = 8
+
+
+def flow_hash(packet: bytes, seed: int) -> int:
+    """Return 32 well-mixed bits for the packet's flow; `seed` makes them unpredictable outside."""
+    version = packet[0] >> 4 if packet else 0
+    if version == 4:
+        fields = _fields4(packet)
+    elif version == 6:
+        fields = _fields6(packet)
+    else:
+        fields = packet[:40]
+    return mix(crc32(fields, seed & 0xFFFFFFFF) ^ seed)
+
+
+def lane_of(packet: bytes, seed: int) -> int:
+    """Return the lane (0..1023) of a packet."""
+    return flow_hash(packet, seed) % LANE_COUNT
+
+
+def mix(value: int) -> int:
+    """Finish a hash: every input bit changes about half of the 32 output bits (MurmurHash3's fmix32)."""
+    value &= 0xFFFFFFFF
+    value ^= value >> 16
+    value = value * 0x85EBCA6B & 0xFFFFFFFF
+    value ^= value >> 13
+    value = value * 0xC2B2AE35 & 0xFFFFFFFF
+    return value ^ value >> 16
+
+
+def _fields4(packet: bytes) -> bytes:
+    if len(packet) < 20:
+        return packet
+    protocol = packet[9]
+    addresses = int.from_bytes(packet[12:16], "big") ^ int.from_bytes(packet[16:20], "big")
+    fragment = (packet[6] & 0x3F) | packet[7]  # more-fragments flag or an offset
+    if fragment or protocol not in _WITH_PORTS:
+        return addresses.to_bytes(4, "big") + bytes((protocol,))
+    return addresses.to_bytes(4, "big") + _ports(packet, (packet[0] & 0x0F) * 4)
+
+
+def _fields6(packet: bytes) -> bytes:
+    if len(packet) < 40:
+        return packet
+    protocol = packet[6]
+    addresses = int.from_bytes(packet[8:24], "big") ^ int.from_bytes(packet[24:40], "big")
+    at = 40
+    for _ in range(_MAXIMUM_EXTENSIONS):
+        if protocol not in _EXTENSIONS or at + 8 > len(packet):
+            break
+        units = 4 if protocol == _AUTHENTICATION else 8
+        protocol, at = packet[at], at + packet[at + 1] * units + 8
+    if protocol == _FRAGMENT and at < len(packet):
+        return addresses.to_bytes(16, "big") + bytes((packet[at],))
+    if protocol not in _WITH_PORTS:
+        return addresses.to_bytes(16, "big") + bytes((protocol,))
+    return addresses.to_bytes(16, "big") + _ports(packet, at)
+
+
+def _ports(packet: bytes, at: int) -> bytes:
+    ports = int.from_bytes(packet[at : at + 2], "big") ^ int.from_bytes(
+        packet[at + 2 : at + 4], "big"
+    )
+    return ports.to_bytes(2, "big")

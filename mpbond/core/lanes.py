@@ -1,0 +1,183 @@
+"""Putting packets back in order, lane by lane (design 8).
+
+A lane is one of 1,024 buckets of flows with its own sequence numbers; a gap delays only its own lane.
+Ways out of a gap: the missing packet comes; FORWARD says that it will not; it is proven lost; or the
+hold expires.
+
+* The hold counts from the arrival of the first packet beyond the gap, is armed once and never moved, so
+  that many gaps do not add up. `Gap` records are made when the highest sequence jumps, hence ascend both
+  in sequence and in time, and the first one is always the next to expire.
+* A gap is proven lost when every live path has delivered a send order above that of the first packet
+  beyond it: paths are FIFO, so what was sent before on any of them would have come. The caller keeps the
+  paths' orders and hands in the smallest, the `frontier`.
+* UNORDERED packets are delivered at once. What comes after its gap was given up is late: it is delivered
+  at once too, since for TCP a late packet is better than a lost one. Every lane remembers the last 2,048
+  sequences, so nothing is delivered twice.
+* Memory is bounded over all lanes; when it is full, the oldest gap of all is given up.
+"""
+
+from collections import deque
+
+from mpbond.core.stats import OrderStats
+from mpbond.core.wire import SEQUENCE_SPACE, recover
+
+REMEMBERED = 2048  # sequences per lane for the detection of copies
+MAXIMUM_JUMP = 1 << 16  # sequences; a larger one is a peer gone wrong
+BUFFER_LIMIT = 4 << 20  # bytes over all lanes
+PACKET_COST = 128  # bytes a held packet costs besides its own
+_MAP_MASK = (1 << REMEMBERED) - 1
+
+
+class Gap:
+    """Missing sequences up to `last`, shown at `time` by a packet of send order `order`."""
+
+    __slots__ = ("last", "order", "time")
+
+    def __init__(self, last: int, order: int, time: float) -> None:
+        self.last = last
+        self.order = order
+        self.time = time
+
+
+class Lane:
+    """One lane's receiving side. `next` is the lowest sequence neither delivered nor given up."""
+
+    __slots__ = ("forwarded", "gaps", "held", "highest", "next", "seen")
+
+    def __init__(self) -> None:
+        self.next = 0
+        self.highest = -1
+        self.held: dict[int, tuple[float, bytes] | None] = {}  # None: delivered, out of order
+        self.gaps: deque[Gap] = deque()
+        self.seen = 0  # bit i: sequence highest - i has come
+        self.forwarded: set[int] = set()
+
+
+class Lanes:
+    """All lanes of a session's receiving side; delivers into `delivered`, which the session empties."""
+
+    def __init__(self, stats: OrderStats, limit: int = BUFFER_LIMIT) -> None:
+        self.delivered: list[bytes] = []
+        self.held_bytes = 0
+        self._stats = stats
+        self._limit = limit
+        self._lanes: dict[int, Lane] = {}
+        self._gapped: dict[int, Lane] = {}
+
+    @property
+    def has_gaps(self) -> bool:
+        """Is any lane waiting for a missing packet?"""
+        return bool(self._gapped)
+
+    def next_timeout(self, hold: float) -> float | None:
+        """When the first hold expires."""
+        if not self._gapped:
+            return None
+        return min(lane.gaps[0].time for lane in self._gapped.values()) + hold
+
+    def insert(
+        self, number: int, sequence: int, packet: bytes, *, order: int, ordered: bool, now: float
+    ) -> None:
+        """Take a packet of lane `number`; `sequence` has 22 bits, `order` is already recovered."""
+        lane = self._lanes.get(number)
+        if lane is None:
+            lane = self._lanes[number] = Lane()
+        sequence = recover(sequence, lane.highest + 1, SEQUENCE_SPACE)
+        ahead = sequence - lane.highest
+        if ahead > MAXIMUM_JUMP:
+            self._stats.implausible += 1
+            return
+        if ahead > 0:
+            lane.seen = (lane.seen << ahead | 1) & _MAP_MASK if ahead < REMEMBERED else 1
+            if ahead > 1:
+                self._open_gap(number, lane, sequence, order, now)
+            lane.highest = sequence
+        elif -ahead >= REMEMBERED or lane.seen >> -ahead & 1:
+            self._stats.duplicate += 1
+            return
+        else:
+            lane.seen |= 1 << -ahead
+        if sequence < lane.next:
+            if ordered:
+                self._stats.late += 1
+            self.delivered.append(packet)
+        elif sequence == lane.next:
+            self.delivered.append(packet)
+            lane.next += 1
+            if lane.held or lane.gaps:
+                self._advance(number, lane, now)
+        elif ordered:
+            lane.held[sequence] = (now, packet)
+            self._stats.held += 1
+            self.held_bytes += len(packet) + PACKET_COST
+            if self.held_bytes > self._limit:
+                self._give_up_oldest(now)
+        else:
+            lane.held[sequence] = None
+            self.delivered.append(packet)
+
+    def forward(self, number: int, first: int, count: int, now: float) -> None:
+        """FORWARD: `count` sequences from `first` (22 bits) will not come; remembered if early."""
+        lane = self._lanes.setdefault(number, Lane())
+        first = recover(first, lane.highest + 1, SEQUENCE_SPACE)
+        last = first + min(count, MAXIMUM_JUMP) - 1
+        if last < lane.next or first > lane.highest + MAXIMUM_JUMP:
+            return
+        lane.forwarded.update(range(max(first, lane.next), last + 1))
+        if len(lane.forwarded) > MAXIMUM_JUMP:
+            lane.forwarded.clear()
+        self._advance(number, lane, now)
+
+    def release_proven(self, frontier: int, now: float) -> None:
+        """Give up every gap whose first packet beyond was sent before `frontier` (a send order)."""
+        for number, lane in list(self._gapped.items()):
+            while lane.gaps and lane.gaps[0].order < frontier:
+                self._give_up(number, lane, now)
+
+    def release_expired(self, hold: float, now: float) -> None:
+        """Give up every gap whose hold has expired."""
+        for number, lane in list(self._gapped.items()):
+            while lane.gaps and lane.gaps[0].time + hold <= now + 1e-9:
+                self._give_up(number, lane, now)
+
+    def _open_gap(self, number: int, lane: Lane, sequence: int, order: int, now: float) -> None:
+        lane.gaps.append(Gap(sequence - 1, order, now))
+        self._gapped[number] = lane
+
+    def _advance(self, number: int, lane: Lane, now: float) -> None:
+        """Deliver what follows `next` without a gap, and forget gaps that are behind."""
+        held, delivered, forwarded = lane.held, self.delivered, lane.forwarded
+        while True:
+            if lane.next in held:
+                item = held.pop(lane.next)
+                if item is not None:
+                    arrived, packet = item
+                    delivered.append(packet)
+                    self.held_bytes -= len(packet) + PACKET_COST
+                    self._stats.note_hold(now - arrived)
+            elif forwarded and lane.next in forwarded:
+                forwarded.discard(lane.next)
+            else:
+                break
+            lane.next += 1
+        gaps = lane.gaps
+        while gaps and gaps[0].last < lane.next:
+            gaps.popleft()
+        if not gaps:
+            self._gapped.pop(number, None)
+
+    def _give_up(self, number: int, lane: Lane, now: float) -> None:
+        """Skip what is missing of the first gap, delivering what came of it in order."""
+        last = lane.gaps[0].last
+        while lane.next <= last:
+            if lane.next not in lane.held and lane.next not in lane.forwarded:
+                self._stats.skipped += 1
+                lane.next += 1
+            self._advance(number, lane, now)
+            if not lane.gaps or lane.gaps[0].last != last:
+                return
+
+    def _give_up_oldest(self, now: float) -> None:
+        number, lane = min(self._gapped.items(), key=lambda item: item[1].gaps[0].time)
+        self._stats.overflow += 1
+        self._give_up(number, lane, now)

@@ -1,0 +1,194 @@
+"""A path: one link talking to one concentrator address, and all its state.
+
+A `Path` joins the small machines of its concern (what is outstanding, RTT, liveness, replay window, what
+was received) and decides nothing that needs to know of other paths; the session does that.
+"""
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Any
+
+from mpbond.core.acks import Received
+from mpbond.core.liveness import DOWN, PROBING, SUSPECT, UP, Liveness, silence_limit
+from mpbond.core.recovery import Sent, SentLog
+from mpbond.core.replay import ReplayWindow
+from mpbond.core.rtt import OneWayDelay, RttEstimator
+from mpbond.core.stats import LossMeter, Meter
+from mpbond.core.wire import HEADER_SIZE, TAG_SIZE
+
+DEFAULT_MTU = 1472  # bytes of UDP payload: 1,500 less IPv4 and UDP headers
+TAIL_MINIMUM = 0.010  # seconds
+TAIL_PROBES = 2
+
+Address = Hashable
+"""Where a datagram comes from or goes to: opaque to the core, compared only."""
+
+_RANK = {UP: 0, SUSPECT: 1, PROBING: 2, DOWN: 3}
+
+
+@dataclass(slots=True)
+class Roaming:
+    """An address that claims to be the path's new one, not yet proven (see core.roaming).
+
+    `budget` is how many bytes may still go there.
+    """
+
+    address: Address
+    token: bytes
+    old_token: bytes
+    started: float
+    budget: int
+
+
+@dataclass(slots=True)
+class PathOptions:
+    """What is configured for a path; `mtu` is the largest UDP payload in bytes."""
+
+    link: str | None = None
+    mtu: int = DEFAULT_MTU
+    weight: float = 1.0
+    tier: int = 0
+    cap: int = 0
+
+
+@dataclass(slots=True)
+class PathStats:
+    """Counters that only `status` reads."""
+
+    sent: Meter = field(default_factory=Meter)
+    received: Meter = field(default_factory=Meter)
+    loss: LossMeter = field(default_factory=LossMeter)
+
+
+class Path:
+    """One path of a session. `socket` and `remote` tell the driver where its datagrams go."""
+
+    def __init__(
+        self, path_id: int, socket: int, remote: Address, options: PathOptions, now: float
+    ) -> None:
+        self.id = path_id
+        self.socket = socket
+        self.remote = remote
+        self.link = options.link
+        self.mtu = options.mtu
+        self.weight = options.weight
+        self.tier = options.tier
+        self.cap = options.cap
+        self.usable = True  # what the client says of its link
+        self.status_number = -1  # of the newest PATH STATUS seen or sent
+        self.liveness = Liveness(now)
+        self.sent = SentLog()
+        self.rtt = RttEstimator()
+        self.owd = OneWayDelay()
+        self.received = Received()
+        self.replay = ReplayWindow()
+        self.stats = PathStats()
+        self.pending: list[bytes] = []  # frames that must leave on this very path, once
+        self.challenges: list[tuple[Address, bytes]] = []  # frames for an address in question
+        self.last_sent = now
+        self.last_eliciting = float("-inf")
+        self.last_received: float | None = None
+        self.last_answer = float("-inf")
+        self.silence_probed = True
+        self.suspicion_not_before = float("-inf")
+        self.tail_due: float | None = None
+        self.tail_probes = 0
+        self.order_sent = 0  # the newest send order this path has told the peer
+        self.order_time = float("-inf")
+        self.order_received: int | None = None
+        self.proven = True  # the remote address has answered, or was configured
+        self.budget = 0  # bytes that may go to an unproven address
+        self.roaming: Roaming | None = None
+
+    @property
+    def room(self) -> int:
+        """Bytes of frames that one datagram of this path holds."""
+        return self.mtu - HEADER_SIZE - TAG_SIZE
+
+    @property
+    def state(self) -> str:
+        """The state's word, as `status` shows it."""
+        return self.liveness.state if self.usable else DOWN
+
+    @property
+    def up(self) -> bool:
+        """May packets go here without a second thought?"""
+        return self.usable and self.liveness.state == UP
+
+    @property
+    def badness(self) -> tuple[int, float]:
+        """A key that sorts the least bad path first, for when none is up."""
+        return _RANK.get(self.state, 4), -self.last_answer
+
+    @property
+    def silence_limit(self) -> float:
+        """Seconds that data may stay unacknowledged here."""
+        return silence_limit(self.rtt.smoothed, self.rtt.variation)
+
+    def may_send(self, size: int) -> bool:
+        """May a datagram of `size` bytes go to the remote address (anti-amplification)?"""
+        return self.proven or self.budget >= size
+
+    def on_sent(
+        self, number: int, sent: Sent | None, size: int, address: Address, now: float
+    ) -> None:
+        """Note a datagram of `size` bytes; `sent` if it elicits an acknowledgement."""
+        self.last_sent = now
+        self.stats.sent.add(size)
+        if self.roaming is not None and address == self.roaming.address:
+            self.roaming.budget -= size
+        elif not self.proven:
+            self.budget -= size
+        if sent is None:
+            return
+        self.last_eliciting = now
+        self.sent.add(number, sent)
+        self.tail_probes = 0 if sent.has_data else self.tail_probes
+        if self.tail_probes < TAIL_PROBES:
+            self.tail_due = now + max(TAIL_MINIMUM, self.rtt.smoothed / 4)
+
+    def on_answer(self, now: float) -> None:
+        """Something sent on this path has been acknowledged."""
+        self.last_answer = now
+        self.liveness.on_answer(now)
+        if not len(self.sent):
+            self.tail_due = None
+
+    def on_received(self, size: int, now: float) -> None:
+        """Note an authenticated datagram of `size` bytes."""
+        self.last_received = now
+        self.silence_probed = False
+        self.stats.received.add(size)
+
+    def move(self, now: float) -> None:
+        """The new address has answered: go there from now on."""
+        assert self.roaming is not None
+        self.remote = self.roaming.address
+        self.roaming = None
+        self.proven = True
+        self.last_answer = now
+        self.liveness.restore(now, "moved to a new address")
+
+    def status(self, now: float) -> dict[str, Any]:
+        """Return what `mpbond status` shows of the path, addresses aside."""
+        stats = self.stats
+        rtt = self.rtt if self.rtt.has_sample else None
+        return {
+            "id": self.id,
+            "link": self.link,
+            "state": self.state,
+            "reason": self.liveness.reason if self.usable else "its link is down",
+            "mtu": self.mtu,
+            "rtt": rtt and rtt.smoothed,
+            "rtt_var": rtt and rtt.variation,
+            "rtt_min": rtt and rtt.minimum,
+            "queue_delay": self.owd.queueing,
+            "loss": stats.loss.fraction(self.sent.acked_count, self.sent.lost_count, now),
+            "sent": _meter(stats.sent, now),
+            "received": _meter(stats.received, now),
+            "weight": self.weight,
+        }
+
+
+def _meter(meter: Meter, now: float) -> dict[str, Any]:
+    return {"datagrams": meter.count, "bytes": meter.bytes, "rate": meter.rate(now)}

@@ -1,0 +1,176 @@
+"""The clients a server knows, their inner addresses, and which inner address belongs to whom.
+
+A peer is a public key. Its addresses are fixed by configuration or taken from the pools: the one it
+wishes for if that is free, else the one its key hashes to, or the next free one after it; so a client
+gets the same address again after either side has restarted. An address stays with its key while the
+server runs, unless a pool is exhausted: then the peer that has been away longest gives its up.
+
+`owner` maps a packet's address (4 or 16 bytes) to its peer by longest prefix; the same table answers
+both "where does this go" and "may it come from there" (cryptokey routing, as in WireGuard).
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+)
+from zlib import crc32
+
+from mpbond.core.session import Session
+
+IPAddress = IPv4Address | IPv6Address
+IPNetwork = IPv4Network | IPv6Network
+_TRIES = 1 << 16  # addresses looked at before a pool counts as exhausted
+
+
+@dataclass(slots=True, eq=False)
+class Peer:
+    """A client known by its public key; `session` is in use, `pending` not yet confirmed."""
+
+    name: str
+    public_key: bytes
+    preshared_key: bytes = bytes(32)
+    fixed: tuple[IPAddress, ...] = ()
+    routes: tuple[IPNetwork, ...] = ()
+    addresses: tuple[IPAddress, ...] = ()
+    session: Session | None = None
+    pending: Session | None = None
+    last_seen: float = float("-inf")
+    replacements: list[float] = field(default_factory=list)  # times sessions were replaced
+
+
+class Peers:
+    """All peers of a server."""
+
+    def __init__(self, pools: Sequence[IPNetwork], peers: Iterable[Peer]) -> None:
+        self._pools = tuple(pools)
+        self._by_key: dict[bytes, Peer] = {}
+        self._hosts: dict[bytes, Peer] = {}
+        self._prefixes: dict[tuple[int, int], dict[int, Peer]] = {}  # (address bits, length)
+        self._lengths: dict[int, list[int]] = {32: [], 128: []}
+        self._reserved = {pool.network_address + 1 for pool in pools}
+        for peer in peers:
+            self.add(peer)
+
+    def __iter__(self) -> Iterator[Peer]:
+        return iter(self._by_key.values())
+
+    def get(self, public_key: bytes) -> Peer | None:
+        """The peer with this key."""
+        return self._by_key.get(public_key)
+
+    def add(self, peer: Peer) -> None:
+        """Make a peer known."""
+        self._by_key[peer.public_key] = peer
+        for address in peer.fixed:
+            self._hosts[address.packed] = peer
+        for route in peer.routes:
+            bits = route.max_prefixlen
+            self._prefixes.setdefault((bits, route.prefixlen), {})[
+                int(route.network_address) >> (bits - route.prefixlen)
+            ] = peer
+            if route.prefixlen not in self._lengths[bits]:
+                self._lengths[bits].append(route.prefixlen)
+                self._lengths[bits].sort(reverse=True)
+
+    def owner(self, address: bytes) -> Peer | None:
+        """The peer that an inner address of 4 or 16 bytes belongs to."""
+        peer = self._hosts.get(address)
+        if peer is not None:
+            return peer
+        bits = 8 * len(address)
+        lengths = self._lengths.get(bits)
+        if lengths:
+            value = int.from_bytes(address, "big")
+            for length in lengths:
+                peer = self._prefixes[bits, length].get(value >> (bits - length))
+                if peer is not None:
+                    return peer
+        return None
+
+    def assign(self, peer: Peer, wanted: Sequence[str]) -> tuple[IPAddress, ...]:
+        """Give a peer one address of each pool, the same as before if it has some."""
+        chosen = []
+        wishes = _parse_addresses(wanted)
+        for pool in self._pools:
+            mine = [address for address in (*peer.fixed, *peer.addresses) if address in pool]
+            address = mine[0] if mine else self._pick(peer, pool, wishes)
+            if address is not None:
+                self._hosts[address.packed] = peer
+                chosen.append(address)
+        peer.addresses = tuple(chosen)
+        return peer.addresses
+
+    def _pick(self, peer: Peer, pool: IPNetwork, wishes: list[IPAddress]) -> IPAddress | None:
+        for wish in wishes:
+            if wish in pool and self._free(wish, pool):
+                return wish
+        count = pool.num_addresses
+        start = crc32(peer.public_key)
+        for step in range(min(count, _TRIES)):
+            address = pool.network_address + (start + step) % count
+            if self._free(address, pool):
+                return address
+        return self._reclaim(peer, pool)
+
+    def _free(self, address: IPAddress, pool: IPNetwork) -> bool:
+        if address in self._reserved or address == pool.network_address:
+            return False
+        if address == pool.broadcast_address and pool.version == 4:
+            return False
+        return address.packed not in self._hosts
+
+    def _reclaim(self, peer: Peer, pool: IPNetwork) -> IPAddress | None:
+        away = [
+            (other.last_seen, address)
+            for address, other in self._pooled(pool)
+            if other is not peer and other.session is None and other.pending is None
+        ]
+        if not away:
+            return None
+        address = min(away)[1]
+        other = self._hosts[address.packed]
+        other.addresses = tuple(item for item in other.addresses if item != address)
+        return address
+
+    def _pooled(self, pool: IPNetwork) -> list[tuple[IPAddress, Peer]]:
+        return [
+            (address, peer)
+            for peer in self._by_key.values()
+            for address in peer.addresses
+            if address in pool and address not in peer.fixed
+        ]
+
+
+def source_of(packet: bytes) -> bytes | None:
+    """The source address of an inner packet, None if it is neither IPv4 nor IPv6."""
+    version = packet[0] >> 4
+    if version == 4 and len(packet) >= 20:
+        return packet[12:16]
+    if version == 6 and len(packet) >= 40:
+        return packet[8:24]
+    return None
+
+
+def destination_of(packet: bytes) -> bytes | None:
+    """The destination address of an inner packet, None if it is neither IPv4 nor IPv6."""
+    version = packet[0] >> 4
+    if version == 4 and len(packet) >= 20:
+        return packet[16:20]
+    if version == 6 and len(packet) >= 40:
+        return packet[24:40]
+    return None
+
+
+def _parse_addresses(texts: Sequence[str]) -> list[IPAddress]:
+    addresses = []
+    for text in texts:
+        try:
+            addresses.append(ip_address(text))
+        except ValueError:
+            continue
+    return addresses

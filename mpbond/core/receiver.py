@@ -1,0 +1,115 @@
+"""The receiving half of a session: what came, in what order it goes on, what is acknowledged.
+
+It owns the lanes, the parts, the send-order frontier and the one ACK for all paths; the paths' records of
+received packet numbers are theirs.
+"""
+
+from collections.abc import Mapping
+
+from mpbond.core.acks import AckTimer
+from mpbond.core.lanes import Lanes
+from mpbond.core.liveness import DOWN, NEW, PROBING
+from mpbond.core.parts import Parts
+from mpbond.core.path import Path
+from mpbond.core.stats import Drops, OrderStats
+from mpbond.core.wire import (
+    CSUM_PARTIAL,
+    FIRST_PART,
+    LAST_PART,
+    ORDER_SPACE,
+    SEGMENT,
+    UNORDERED,
+    AckFrame,
+    DataFrame,
+    ack_frame,
+    recover,
+)
+
+DEFAULT_HOLD = 0.1  # seconds, until the peer has told what to use
+
+
+class Receiver:
+    """Receiving state of a session. `hold` is in seconds; 0 switches ordering off."""
+
+    def __init__(self, paths: Mapping[int, Path], drops: Drops) -> None:
+        self.hold = DEFAULT_HOLD
+        self.stats = OrderStats()
+        self.lanes = Lanes(self.stats)
+        self.ack_timer = AckTimer()
+        self.data_since_ping = False
+        self._paths = paths
+        self._drops = drops
+        self._parts = Parts()
+        self._highest_order = 0
+        self._ack_number = 0
+
+    @property
+    def delivered(self) -> list[bytes]:
+        """Packets ready for the TUN device; the reader empties the list."""
+        return self.lanes.delivered
+
+    def on_data(self, path: Path, order: int, data: list[DataFrame], now: float) -> None:
+        """Take the packets of one datagram; `order` has 24 bits."""
+        order = self.on_order(path, order)
+        self.data_since_ping = True
+        for part in data:
+            flags, lane, sequence, packet = part
+            if flags & (SEGMENT | CSUM_PARTIAL):
+                self._drops["offload_not_agreed"] += 1
+                continue
+            if flags & (FIRST_PART | LAST_PART):
+                whole = self._parts.join(part)
+                if whole is None:
+                    continue
+                packet = whole
+            ordered = self.hold > 0 and not flags & UNORDERED
+            self.lanes.insert(lane, sequence, packet, order=order, ordered=ordered, now=now)
+
+    def on_order(self, path: Path, order: int) -> int:
+        """Note the send order a path has delivered; return it recovered to its full width."""
+        order = recover(order, self._highest_order + 1, ORDER_SPACE)
+        self._highest_order = max(self._highest_order, order)
+        if path.order_received is None or order > path.order_received:
+            path.order_received = order
+        return order
+
+    def on_forward(self, items: list[tuple[int, int, int]], now: float) -> None:
+        """Take a FORWARD frame."""
+        for lane, first, count in items:
+            self.lanes.forward(lane, first, count, now)
+
+    def release(self, now: float) -> None:
+        """Give up gaps that are proven lost or whose hold has expired."""
+        if not self.lanes.has_gaps:
+            return
+        frontier = self._frontier()
+        if frontier is not None:
+            self.lanes.release_proven(frontier, now)
+        self.lanes.release_expired(self.hold, now)
+
+    def next_timeout(self) -> float | None:
+        """When the first hold expires."""
+        return self.lanes.next_timeout(self.hold)
+
+    def build_ack(self, hold: float | None, now: float) -> tuple[bytes, dict[int, int]] | None:
+        """Build the ACK of all paths, telling the peer to use `hold`; and what it reports."""
+        blocks = []
+        for path in self._paths.values():
+            block = path.received.block(path.id, now)
+            if block is not None:
+                blocks.append(block)
+        self.ack_timer.on_sent(now)
+        if not blocks:
+            return None
+        self._ack_number += 1
+        frame = ack_frame(AckFrame(self._ack_number, hold, tuple(blocks)))
+        return frame, {block.path_id: block.largest for block in blocks}
+
+    def _frontier(self) -> int | None:
+        """The send order that every live path has passed; None when no path can tell."""
+        orders = [
+            path.order_received or 0
+            for path in self._paths.values()
+            if path.usable and path.liveness.state not in (DOWN, NEW, PROBING)
+        ]
+        return min(orders) if orders else None

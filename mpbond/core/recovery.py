@@ -1,0 +1,172 @@
+"""What a path has sent and not yet heard about: acknowledgement and loss (RFC 9002, section 6).
+
+Every datagram that elicits an acknowledgement is remembered under its packet number until it is
+acknowledged or lost. A datagram is lost when `packet_threshold` newer numbers of its path have been
+acknowledged, or when 9/8 of the RTT has passed since one newer was. The threshold starts at 3 and rises
+when a datagram declared lost is acknowledged after all, as RACK (RFC 8985) widens its window, so that a
+path which does reorder is not misread for good.
+
+Work per ACK is proportional to the numbers newly acknowledged: each range is first cut down to what
+`_acked` does not hold yet, and the outstanding datagrams are kept in sending order, so that looking for
+losses stops at the first that is not lost.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from mpbond.core.ranges import RangeSet
+
+PACKET_THRESHOLD = 3  # RFC 9002, 6.1.1
+MAXIMUM_PACKET_THRESHOLD = 64
+TIME_THRESHOLD = 9 / 8  # of the RTT; RFC 9002, 6.1.2
+GRANULARITY = 0.001  # seconds
+REMEMBERED_LOST = 256  # datagrams; enough to see a spurious loss come back within an RTT
+
+
+class Sent:
+    """One datagram in flight: when it left, its size, and what to do when its fate is known.
+
+    `resend` are frames that must arrive (FORWARD, CONTROL, PATH); `reported` is what an ACK frame
+    in it said: path id -> largest packet number, so that those ranges need not be repeated.
+    """
+
+    __slots__ = ("has_data", "reported", "resend", "size", "time")
+
+    def __init__(
+        self,
+        time: float,
+        size: int,
+        has_data: bool,
+        resend: tuple[bytes, ...],
+        reported: dict[int, int] | None,
+    ) -> None:
+        self.time = time
+        self.size = size
+        self.has_data = has_data
+        self.resend = resend
+        self.reported = reported
+
+
+class Acked(NamedTuple):
+    """What an ACK newly said: the datagrams, and the largest one if that is among them."""
+
+    newly: list[Sent]
+    largest: Sent | None
+
+
+class SentLog:
+    """The outstanding datagrams of one path."""
+
+    def __init__(self) -> None:
+        self.next_number = 0
+        self.in_flight = 0  # bytes
+        self.acked_count = 0
+        self.lost_count = 0
+        self.spurious_count = 0
+        self.packet_threshold = PACKET_THRESHOLD
+        self._outstanding: dict[int, Sent] = {}
+        self._lost: dict[int, Sent] = {}
+        self._acked = RangeSet()
+        self._largest_acked = -1
+
+    def __len__(self) -> int:
+        return len(self._outstanding)
+
+    @property
+    def oldest(self) -> Sent | None:
+        """The datagram that has waited longest for its acknowledgement."""
+        for sent in self._outstanding.values():
+            return sent
+        return None
+
+    @property
+    def largest_acked(self) -> int:
+        """The largest packet number the peer has acknowledged, -1 before the first."""
+        return self._largest_acked
+
+    def add(self, number: int, sent: Sent) -> None:
+        """Remember a datagram that elicits an acknowledgement."""
+        self._outstanding[number] = sent
+        self.in_flight += sent.size
+
+    def acknowledge(self, largest: int, ranges: Iterable[tuple[int, int]]) -> Acked:
+        """Take an ACK's ranges, as distances below `largest` (see wire.AckBlock)."""
+        newly: list[Sent] = []
+        top: Sent | None = None
+        outstanding = self._outstanding
+        for near, far in ranges:
+            for first, last in self._acked.add(max(0, largest - far), largest - near):
+                for number in range(first, last + 1):
+                    sent = outstanding.pop(number, None)
+                    if sent is None:
+                        if number in self._lost:
+                            self._note_spurious(number)
+                        continue
+                    self.in_flight -= sent.size
+                    newly.append(sent)
+                    if number == largest:
+                        top = sent
+        self.acked_count += len(newly)
+        self._largest_acked = max(self._largest_acked, largest)
+        self._acked.keep_newest(64)
+        return Acked(newly, top)
+
+    def detect_lost(self, rtt: float, now: float) -> list[Sent]:
+        """Remove and return what is lost by now; `rtt` is max(smoothed, latest) in seconds."""
+        limit = self._largest_acked - self.packet_threshold
+        patience = max(GRANULARITY, TIME_THRESHOLD * rtt)
+        return self._take_while(
+            lambda number, sent: (
+                number <= limit
+                or (number < self._largest_acked and sent.time + patience <= now + 1e-9)
+            )
+        )
+
+    def loss_time(self, rtt: float) -> float | None:
+        """When the oldest datagram below the largest acknowledged will be lost by time."""
+        for number, sent in self._outstanding.items():
+            if number < self._largest_acked:
+                return sent.time + max(GRANULARITY, TIME_THRESHOLD * rtt)
+            break
+        return None
+
+    def outstanding(self) -> Iterable[Sent]:
+        """What is neither acknowledged nor lost, oldest first."""
+        return self._outstanding.values()
+
+    def refuse(self, number: int) -> Sent | None:
+        """Take back a datagram the system refused to send: it counts as lost at once."""
+        sent = self._outstanding.pop(number, None)
+        if sent is not None:
+            self.in_flight -= sent.size
+            self.lost_count += 1
+        return sent
+
+    def abandon(self) -> list[Sent]:
+        """Give up on everything outstanding: the path has gone."""
+        return self._take_while(lambda _number, _sent: True)
+
+    def _take_while(self, lost: Callable[[int, Sent], bool]) -> list[Sent]:
+        taken: list[Sent] = []
+        outstanding = self._outstanding
+        while outstanding:
+            number = next(iter(outstanding))
+            sent = outstanding[number]
+            if not lost(number, sent):
+                break
+            del outstanding[number]
+            taken.append(sent)
+            self._lost[number] = sent
+            self.in_flight -= sent.size
+        self.lost_count += len(taken)
+        while len(self._lost) > REMEMBERED_LOST:
+            del self._lost[next(iter(self._lost))]
+        return taken
+
+    def _note_spurious(self, number: int) -> None:
+        del self._lost[number]
+        self.spurious_count += 1
+        self.lost_count -= 1
+        self.acked_count += 1
+        if self.packet_threshold < MAXIMUM_PACKET_THRESHOLD:
+            self.packet_threshold += 1

@@ -1,0 +1,318 @@
+"""The server's endpoint: answers handshakes and routes packets between sessions and the TUN device.
+
+A handshake message is looked at in the order of what that costs: length and mac1 (about 2 µs), the cache
+of answers (copies of one message come over all links of a client), and only then Diffie-Hellman. When
+more of those are asked for than `DH_RATE`, a message must carry a cookie that proves its source address.
+A session made by a handshake is installed when the first transport datagram opens under its keys; until
+then the client's old session lives on. Nothing unauthenticated gets a reply but a cookie, and a
+rate-limited hint that an index is unknown.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mpbond.core.bucket import TokenBucket
+from mpbond.core.cookies import CookieJar
+from mpbond.core.endpoint import Endpoint
+from mpbond.core.envelope import INIT, VERSION, init_digest, write_hint
+from mpbond.core.handshake import InitRequest, Responder, optional, packed_size
+from mpbond.core.keys import CIPHERS, Keypair
+from mpbond.core.path import DEFAULT_MTU, Address
+from mpbond.core.peers import Peer, Peers, destination_of, source_of
+from mpbond.core.scheduler import DEFAULT_SCHEDULER, SCHEDULERS
+from mpbond.core.session import Session
+from mpbond.core.transmit import Rekeyed, SessionEnded, SessionStarted, Transmit
+from mpbond.core.wire import CLOSE_REPLACED, CLOSE_REVOKED
+from mpbond.errors import HandshakeError
+
+if TYPE_CHECKING:
+    from random import Random
+
+DH_RATE, DH_BURST = 100.0, 100.0  # handshakes per second: about 3 % of a core
+COOKIE_RATE, COOKIE_BURST = 200.0, 200.0  # cookie replies per second
+HINT_RATE, HINT_BURST = 50.0, 20.0  # hints per second, to all sources together
+LOADED_BELOW = 0.5  # share of the handshake budget left under which cookies are asked for
+ANSWER_LIFETIME = 5.0  # seconds that an answer is kept for copies of its question
+ANSWER_LIMIT = 1024
+SESSION_LIFETIME = 300.0  # seconds without a datagram after which a session is forgotten
+REPLACEMENT_WINDOW, REPLACEMENT_LIMIT = 60.0, 5  # changes of session that look like a shared key
+HINT_MINIMUM = 32  # bytes; a smaller datagram gets no hint, so that none is amplified
+
+
+@dataclass(slots=True, kw_only=True)
+class ServerSettings:
+    """What a server is configured with; keys are 32 raw bytes, times seconds."""
+
+    private_key: bytes
+    scheduler: str = DEFAULT_SCHEDULER
+    hold: float | None = None
+    keepalive: float = 20.0
+    client_to_client: bool = False
+    dns: tuple[str, ...] = ()
+    ciphers: tuple[str, ...] = tuple(CIPHERS)
+
+
+class ServerEndpoint(Endpoint):
+    """Many sessions, at most one in use for each peer."""
+
+    def __init__(self, settings: ServerSettings, peers: Peers, rng: "Random") -> None:
+        super().__init__(rng)
+        self.settings = settings
+        self.peers = peers
+        self._responder = Responder(settings.private_key, rng)
+        self._cookies = CookieJar(rng, self._responder.public)
+        self._answers: dict[bytes, tuple[float, bytes]] = {}
+        self._dh = TokenBucket(DH_RATE, DH_BURST)
+        self._cookie_replies = TokenBucket(COOKIE_RATE, COOKIE_BURST)
+        self._hints = TokenBucket(HINT_RATE, HINT_BURST)
+
+    # -- packets ----------------------------------------------------------------------------------
+
+    def handle_packets(self, packets: list[bytes], now: float) -> None:
+        """Send each packet to the client that owns its destination."""
+        batches: dict[bytes, list[bytes]] = {}
+        for packet in packets:
+            destination = destination_of(packet) if packet else None
+            if destination is None:
+                self.drops["packet_not_ip"] += 1
+                continue
+            peer = self.peers.owner(destination)
+            if peer is None:
+                self.drops["destination_unknown"] += 1
+            elif peer.session is None:
+                self.drops["client_offline"] += 1
+            else:
+                batches.setdefault(peer.session.id, []).append(packet)
+        for session_id, batch in batches.items():
+            session = self.sessions[session_id]
+            session.handle_packets(batch)
+            self._dirty[session_id] = session
+
+    def _deliver(self, session: Session, packets: list[bytes], now: float) -> None:
+        peer = self.peers.get(session.peer)
+        between: list[bytes] = []
+        for packet in packets:
+            source = source_of(packet)
+            if source is None:
+                self.drops["packet_not_ip"] += 1
+                continue
+            if self.peers.owner(source) is not peer:
+                self.drops["source_not_allowed"] += 1
+                continue
+            destination = destination_of(packet)
+            if destination is not None and self.peers.owner(destination) is not None:
+                between.append(packet)
+            else:
+                self._packets.append(packet)
+        if not between:
+            return
+        if self.settings.client_to_client:
+            self.handle_packets(between, now)
+        else:
+            self.drops["client_to_client"] += len(between)
+
+    # -- handshakes -------------------------------------------------------------------------------
+
+    def _handle_handshake(
+        self, kind: int, socket: int, source: Address, datagram: bytes, now: float
+    ) -> None:
+        if kind != INIT:
+            self.drops["type_unknown"] += 1
+            return
+        refusal = self._responder.refusal(datagram)
+        if refusal is not None:
+            self.drops[refusal] += 1
+            return
+        digest = init_digest(datagram)
+        answer = self._answers.get(digest)
+        if answer is not None and now - answer[0] < ANSWER_LIFETIME:
+            self._transmits.append(Transmit(socket, source, [answer[1]]))
+            return
+        if not self._admit(datagram, socket, source, now):
+            return
+        try:
+            request = self._responder.parse_init(datagram)
+            response = self._answer(request, now)
+        except HandshakeError as error:
+            self.drops[error.reason] += 1
+            return
+        self._remember_answer(digest, response, now)
+        self._transmits.append(Transmit(socket, source, [response]))
+
+    def _admit(self, datagram: bytes, socket: int, source: Address, now: float) -> bool:
+        """May this message cost us a Diffie-Hellman? Under load only with a good cookie."""
+        if self._dh.share(now) < LOADED_BELOW:
+            address = repr(source).encode()
+            if not self._cookies.verify(datagram, address, now):
+                if self._cookie_replies.take(now):
+                    reply = self._cookies.reply(datagram, address, now)
+                    self._transmits.append(Transmit(socket, source, [reply]))
+                self.drops["handshake_under_load"] += 1
+                return False
+        if not self._dh.take(now):
+            self.drops["handshake_rate"] += 1
+            return False
+        return True
+
+    def _answer(self, request: InitRequest, now: float) -> bytes:
+        """Make a key pair, and a session unless this is a rekey, for an authentic request."""
+        peer = self.peers.get(request.remote_public)
+        if peer is None:
+            raise HandshakeError("peer_unknown")
+        offered: list[Any] = optional(request.payload, "ciphers", list, [])
+        cipher = self._choose_cipher(offered)
+        wanted_id: bytes = optional(request.payload, "session", bytes, b"")
+        rekeyed = (
+            peer.session if peer.session is not None and peer.session.id == wanted_id else None
+        )
+        session_id = rekeyed.id if rekeyed is not None else self._rng.randbytes(8)
+        wishes: list[Any] = optional(request.payload, "addresses", list, [])
+        wanted = [wish for wish in wishes if isinstance(wish, str)]
+        addresses = tuple(str(address) for address in self.peers.assign(peer, wanted))
+        index = self._new_index()
+        payload = {
+            "version": VERSION,
+            "index": index,
+            "session": session_id,
+            "cipher": cipher,
+            "addresses": list(addresses),
+            "keepalive": self.settings.keepalive,
+            "mtu": min(self.socket_mtu.values(), default=DEFAULT_MTU),
+            "capabilities": [],
+        }
+        assert packed_size(payload) < 400
+        response, made = self._responder.respond(request, peer.preshared_key, payload)
+        pair = Keypair(cipher, made.send_key, made.receive_key, index, made.peer_index, now)
+        if rekeyed is not None:
+            rekeyed.keys.offer(pair)
+            self._register(rekeyed)
+            return response
+        if peer.pending is not None:
+            self._forget(peer.pending)
+        peer.pending = self._make_session(peer, session_id, pair, request.payload, now)
+        self._register(peer.pending)
+        return response
+
+    def _make_session(
+        self, peer: Peer, session_id: bytes, pair: Keypair, payload: dict[str, Any], now: float
+    ) -> Session:
+        wish: str = optional(payload, "scheduler", str, self.settings.scheduler)
+        session = Session(
+            is_client=False,
+            session_id=session_id,
+            peer=peer.public_key,
+            pair=pair,
+            scheduler=wish if wish in SCHEDULERS else self.settings.scheduler,
+            hold=self.settings.hold,
+            keepalive=self.settings.keepalive,
+            drops=self.drops,
+            rng=self._rng,
+            now=now,
+        )
+        session.socket_mtu = self.socket_mtu
+        return session
+
+    def _choose_cipher(self, offered: list[Any]) -> str:
+        """What both sides do fast: our first choice if it is theirs too, else the one safe anywhere."""
+        if offered and offered[0] == self.settings.ciphers[0]:
+            return self.settings.ciphers[0]
+        if "ChaCha20-Poly1305" in offered:
+            return "ChaCha20-Poly1305"
+        for cipher in self.settings.ciphers:
+            if cipher in offered:
+                return cipher
+        raise HandshakeError("handshake_payload")
+
+    def _remember_answer(self, digest: bytes, response: bytes, now: float) -> None:
+        self._answers[digest] = (now, response)
+        for old in list(self._answers):
+            expired = now - self._answers[old][0] >= ANSWER_LIFETIME
+            if not expired and len(self._answers) <= ANSWER_LIMIT:
+                break
+            del self._answers[old]
+
+    def _handle_unknown_index(
+        self, index: int, socket: int, source: Address, datagram: bytes, now: float
+    ) -> None:
+        self.drops["index_unknown"] += 1
+        if len(datagram) >= HINT_MINIMUM and self._hints.take(now):
+            self._transmits.append(Transmit(socket, source, [write_hint(index)]))
+
+    # -- sessions ---------------------------------------------------------------------------------
+
+    def _on_confirmed(self, session: Session, now: float) -> None:
+        peer = self.peers.get(session.peer)
+        if peer is None:
+            return
+        if session is not peer.pending:
+            session.handshakes += 1
+            self._register(session)
+            self._events.append(Rekeyed(session.peer, session.id))
+            return
+        old, peer.pending = peer.session, None
+        if old is not None:
+            self._replace(peer, old, now)
+        peer.session = session
+        self._adopt(session)
+        if self.settings.dns or peer.routes:
+            session.control.post(
+                {"dns": list(self.settings.dns), "routes": [str(route) for route in peer.routes]}
+            )
+        addresses = tuple(str(address) for address in peer.addresses)
+        self._events.append(SessionStarted(session.peer, session.id, addresses))
+
+    def _replace(self, peer: Peer, old: Session, now: float) -> None:
+        """The newest handshake wins: the same key on another box, or the same box started again."""
+        self._transmits.extend(
+            old.close(CLOSE_REPLACED, "another box or process uses the same key", now)
+        )
+        self._forget(old)
+        self._events.append(SessionEnded(old.peer, old.id, "replaced by a newer session"))
+        peer.replacements = [at for at in peer.replacements if now - at < REPLACEMENT_WINDOW]
+        peer.replacements.append(now)
+
+    def warnings(self, now: float) -> list[str]:
+        """What an operator should know, in sentences."""
+        return [
+            f"{peer.name} changed sessions {len(recent)} times in a minute: "
+            "is its key on two boxes?"
+            for peer in self.peers
+            if len(recent := [t for t in peer.replacements if now - t < REPLACEMENT_WINDOW])
+            >= REPLACEMENT_LIMIT
+        ]
+
+    def revoke(self, public_key: bytes, now: float) -> None:
+        """End a peer's session because its key is no longer known."""
+        peer = self.peers.get(public_key)
+        if peer is not None and peer.session is not None:
+            self._transmits.extend(
+                peer.session.close(CLOSE_REVOKED, "the server no longer knows this key", now)
+            )
+            self._end(peer.session, "its key was removed", now)
+
+    def _on_closed(self, session: Session, reason: int, text: str, now: float) -> None:
+        self._end(session, text or "closed by the client", now)
+
+    def _end(self, session: Session, reason: str, now: float) -> None:
+        peer = self.peers.get(session.peer)
+        if peer is not None:
+            peer.last_seen = now
+            if peer.session is session:
+                peer.session = None
+        self._forget(session)
+        self._events.append(SessionEnded(session.peer, session.id, reason))
+
+    def _on_control(self, session: Session, message: dict[str, Any], now: float) -> None:
+        scheduler = message.get("scheduler")
+        if isinstance(scheduler, str) and scheduler in SCHEDULERS:
+            session.sender.set_scheduler(scheduler)
+
+    def handle_timeout(self, now: float) -> None:
+        """Run what is due; a session nothing was heard of for long is forgotten."""
+        super().handle_timeout(now)
+        for session in list(self._dirty.values()):
+            if now - session.last_received >= SESSION_LIFETIME:
+                self._end(session, "nothing heard for five minutes", now)
+
+    def _session_deadline(self, session: Session, now: float) -> float:
+        return min(session.next_timeout(now), session.last_received + SESSION_LIFETIME)
