@@ -11,7 +11,7 @@ from mpbond.config import load
 
 
 @click.command(short_help="Validates a configuration and says what it would do.")
-@click.argument("path", metavar="CONFIG", type=click.Path(path_type=Path))
+@click.argument("path", metavar="CONFIG", type=click.Path(readable=False, path_type=Path))
 def check(path: Path) -> None:
     """Validates CONFIG and says in words what mpbond would do with it; changes nothing.
 

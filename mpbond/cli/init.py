@@ -34,7 +34,7 @@ _NOT_A_LINK: Final = re.compile(r"lo|mpbond.*|tun.*|wg.*")
 _DIRECTORY: Final = click.option(
     "--dir",
     "directory",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=click.Path(readable=False, path_type=Path, file_okay=False),
     default="/etc/mpbond",
     show_default=True,
     help="Where to write the configuration and the key.",

@@ -14,7 +14,7 @@ from mpbond.config import keys
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=click.Path(readable=False, path_type=Path),
     help="Write the key to this file, with mode 0600, instead of printing it.",
 )
 @click.option("--psk", is_flag=True, help="Make a preshared key, which both sides need.")

@@ -15,7 +15,7 @@ _ENOUGH: Final = 1024  # bytes; a key with its newline has 45
 
 
 @click.command(short_help="Prints the public key of a private one.")
-@click.argument("file", type=click.Path(path_type=Path), default=Path("-"))
+@click.argument("file", type=click.Path(readable=False, path_type=Path), default=Path("-"))
 def pubkey(file: Path) -> None:
     """Prints the public key of the private key in FILE (or on standard input)."""
     try:

@@ -33,7 +33,7 @@ def running_options(default: str) -> Callable[[F], F]:
                 "-c",
                 "--config",
                 "path",
-                type=click.Path(path_type=Path),
+                type=click.Path(readable=False, path_type=Path),
                 default=default,
                 show_default=True,
                 envvar="MPBOND_CONFIG",

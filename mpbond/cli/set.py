@@ -14,7 +14,7 @@ from mpbond.errors import ControlError
 _LONGEST_HOLD_MS: Final = 500
 _CONTROL: Final = click.option(
     "--control",
-    type=click.Path(path_type=Path),
+    type=click.Path(readable=False, path_type=Path),
     envvar="MPBOND_CONTROL",
     help="The control socket of the mpbond that is meant.",
 )

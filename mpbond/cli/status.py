@@ -27,7 +27,7 @@ _STYLES: Final[dict[str, dict[str, Any]]] = {
 @click.option("--watch", is_flag=True, help="Look again every second, until Ctrl-C.")
 @click.option(
     "--control",
-    type=click.Path(path_type=Path),
+    type=click.Path(readable=False, path_type=Path),
     envvar="MPBOND_CONTROL",
     help="Ask at this control socket only.",
 )

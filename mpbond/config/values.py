@@ -27,6 +27,7 @@ LARGEST_MTU: Final = 9000
 LONGEST_HOLD_MS: Final = 500
 
 _HOST_LABEL: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
+_PORT: Final = re.compile(r"[0-9]{1,5}")
 _NOT_IN_A_NAME: Final = re.compile(r"[\s/:\x00-\x1f\x7f]")
 _GLOB: Final = re.compile(r"[*?\[\]]")
 _OPEN_BRACKET: Final = re.compile(r"\[(?![^\]]+\])")
@@ -247,13 +248,13 @@ def _endpoint(place: Place, value: object, *, names: bool) -> Endpoint:
         raise place.error(f"{shown(value)} names no port", f'write "{host}:{DEFAULT_PORT}"')
     host, colon, port_text = value.rpartition(":")
     if not colon:
+        _host(place, value, right, names=names)
         raise place.error(f"{shown(value)} names no port", f'write "{value}:{DEFAULT_PORT}"')
     if ":" in host and not (host.startswith("[") and host.endswith("]")):
         raise place.error(f"{shown(value)} has an IPv6 address without brackets", right)
-    port = int(port_text) if port_text.isascii() and port_text.isdigit() else -1
-    if len(port_text) > 5 or not 1 <= port <= 65535:
-        raise place.error(f'port "{port_text[:20]}" is out of range', "use 1 to 65535")
-    return Endpoint(host=_host(place, host, right, names=names), port=port)
+    if not _PORT.fullmatch(port_text) or not 1 <= int(port_text) <= 65535:
+        raise place.error(f"port {shown(port_text)} is out of range", "use 1 to 65535")
+    return Endpoint(host=_host(place, host, right, names=names), port=int(port_text))
 
 
 def _host(place: Place, host: str, right: str, *, names: bool) -> str:

@@ -244,6 +244,15 @@ def test_check_says_what_a_server_would_do(mpbond, tmp_path, monkeypatch):
     )
 
 
+def test_whether_a_file_can_be_read_is_found_by_reading_it(mpbond, tmp_path, monkeypatch):
+    """Otherwise click would complain first, in its own words and as a wrong use."""
+    init_client(mpbond, tmp_path)
+    monkeypatch.setattr("os.access", lambda *_args, **_kwargs: False)
+    assert mpbond("check", tmp_path / "client.toml").exit_code == 0
+    assert mpbond("pubkey", tmp_path / "client.key").exit_code == 0
+    assert mpbond("status", "--control", tmp_path).exit_code == 1
+
+
 def test_check_of_a_bad_file_is_one_sentence(mpbond, tmp_path):
     path = tmp_path / "x.toml"
     path.write_text("version = 1\n[client]\nlink = 1\n")

@@ -435,6 +435,16 @@ SENTENCES = {
         "has an IPv6 address without brackets; "
         'write it as "vps.example.org:4510" or "[2001:db8::1]:4510".',
     ),
+    "a port of thousands of digits": (
+        changed(CLIENT, "org:4510", f"org:{'1' * 5000}"),
+        f'mpbond.toml: concentrator.endpoints[0]: port "{"1" * 59}… is out of range; '
+        "use 1 to 65535.",
+    ),
+    "a line break in a host": (
+        changed(CLIENT, "vps.example.org:4510", "vps\\norg"),
+        r'mpbond.toml: concentrator.endpoints[0]: "vps\norg" is neither an address nor a host '
+        'name; write it as "vps.example.org:4510" or "[2001:db8::1]:4510".',
+    ),
     "bad host": (
         changed(CLIENT, "vps.example.org", "vps example"),
         'mpbond.toml: concentrator.endpoints[0]: "vps example" is neither an address nor a host '
@@ -745,7 +755,22 @@ ANYTHING = st.recursive(
         st.text(max_size=20),
         st.dates(),
         st.times(),
-        st.sampled_from(["auto", "10.0.0.0/8", "::/0", "a:1", "[::1]:5", OWN, OTHER, ZEROS, "*"]),
+        st.sampled_from(
+            [
+                "auto",
+                "10.0.0.0/8",
+                "::/0",
+                "a:1",
+                "[::1]:5",
+                "a\nb",
+                "\n:1",
+                "\n",
+                OWN,
+                OTHER,
+                ZEROS,
+                "*",
+            ]
+        ),
     ),
     lambda inner: st.one_of(
         st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=8), inner, max_size=3)
