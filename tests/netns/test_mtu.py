@@ -1,0 +1,40 @@
+"""Links whose packets are small, big, or both."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.lab import LinkSpec
+from bench.lab.iperf import iperf
+from tests.netns.observe import INNER, INNER6
+
+SETS = {"small": (1280, 1280), "big": (9000, 9000), "mixed": (1280, 1500, 9000)}
+
+
+@pytest.mark.parametrize("mtus", SETS.values(), ids=SETS.keys())
+def test_everything_passes_whatever_the_links_packets_are(laboratory, mtus):
+    lab = laboratory(*[LinkSpec(mtu=mtu) for mtu in mtus])
+    lab.start_server()
+    lab.start_client()
+    tun = lab.status("client")["tun"]["mtu"]
+    assert tun >= 1280
+    if min(mtus) > 1500:
+        assert tun > 1500
+    for target, header in ((INNER, 28), (INNER6, 48)):
+        for size in (tun - header, tun - header + 1, 8000):
+            ping = ("ping", "-c", "6", "-i", "0.05", "-s", str(size), target)
+            assert " 0% packet loss" in lab.run("client", *ping).stdout
+        for direction in ("down", "up"):
+            seen = iperf(
+                lab, target, server="server", flows=4, direction=direction, seconds=2, omit=1
+            )
+            assert seen.rate > 0.9 * 8e6
+
+
+def test_the_smallest_tunnel_over_the_smallest_links(laboratory):
+    lab = laboratory(LinkSpec(mtu=1280), LinkSpec(mtu=1280))
+    lab.start_server(mtu=1280)
+    lab.start_client(mtu=1280)
+    for target in (INNER, INNER6):
+        seen = iperf(lab, target, server="server", flows=4, seconds=2, omit=1)
+        assert seen.rate > 0.9 * 8e6
