@@ -12,12 +12,9 @@ happens to the network only: no program is told.
 
 from __future__ import annotations
 
-import shutil
 import signal
-import tempfile
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from bench.lab import topology
@@ -53,7 +50,7 @@ class Lab:
         self.links = topology.place(links)
         self.spaces = Namespaces()
         self.bond = Bond(self)
-        self.directory = Path()
+        self.directory = self.spaces.directory
         self._seed = seed
         self._rp_filter = rp_filter
         self._emulator: Emulator | None = None
@@ -64,7 +61,6 @@ class Lab:
             self._handler = signal.signal(signal.SIGTERM, _terminate)
         try:
             self.spaces.open()
-            self.directory = Path(tempfile.mkdtemp(prefix=f"mpbond-lab-{self.spaces.run_id}-"))
             self._build()
         except BaseException:
             self.close()
@@ -88,8 +84,6 @@ class Lab:
             if self._emulator is not None:
                 self._emulator.close()
                 self._emulator = None
-            if self.directory != Path():
-                shutil.rmtree(self.directory, ignore_errors=True)
             if self._handler is not None:
                 signal.signal(signal.SIGTERM, self._handler)
                 self._handler = None

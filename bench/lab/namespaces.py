@@ -1,9 +1,10 @@
 """Network namespaces of one laboratory run: made, entered, and always removed.
 
-Every namespace is called `mpb<pid>x<n>-<name>`, so that runs do not meet. While a run lives it
-holds a lock on `/run/mpbond-lab/<pid>x<n>`; the kernel lets go of it however the run ends. A
-namespace whose lock is free is therefore left over from a run that was killed: the next run ends
-what still runs inside and removes it. Nothing here touches the namespace it was started in.
+Every namespace is called `mpb<pid>x<n>-<name>`, so that runs do not meet. A run has a directory
+`/run/mpbond-lab/<pid>x<n>` for its files, and while it lives it holds a lock there; the kernel lets
+go of it however the run ends. A namespace whose lock is free is therefore left over from a run that
+was killed: the next run ends what still runs inside and removes it. Nothing here touches the
+namespace it was started in.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import fcntl
 import itertools
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -22,10 +24,11 @@ from typing import IO, TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-LOCKS = Path("/run/mpbond-lab")
+RUNS = Path("/run/mpbond-lab")
 NAMED = Path("/run/netns")
 REPOSITORY = Path(__file__).resolve().parents[2]
-NAME = re.compile(r"mpb(?P<run>\d+x\d+)-")
+RUN = re.compile(r"\d+x\d+")
+NAME = re.compile(rf"mpb(?P<run>{RUN.pattern})-")
 
 _serial = itertools.count()
 
@@ -43,15 +46,23 @@ class Namespaces:
         self._children: list[subprocess.Popen[str]] = []
         self._lock: IO[str] | None = None
 
+    @property
+    def directory(self) -> Path:
+        """Where the run keeps its files; readable by root only, and removed at the end."""
+        return RUNS / self.run_id
+
     def open(self) -> None:
         """Takes this run's lock and removes what killed runs have left."""
         if os.geteuid() != 0:
             raise LabError("the laboratory makes network namespaces and must be run as root")
-        LOCKS.mkdir(exist_ok=True)
-        self._lock = (LOCKS / self.run_id).open("w")
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        for run_id in leftovers():
-            remove(run_id)
+        RUNS.mkdir(exist_ok=True)
+        with (RUNS / "starting").open("w") as starting:
+            fcntl.flock(starting, fcntl.LOCK_EX)  # else another start sees a run without its lock
+            self.directory.mkdir(mode=0o700)
+            self._lock = (self.directory / "lock").open("w")
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            for run_id in leftovers():
+                remove(run_id)
 
     def add(self, name: str) -> None:
         """Makes the namespace `name` with its loopback device up."""
@@ -126,7 +137,7 @@ class Namespaces:
             command("ip", "netns", "del", self.full(name), check=False)
         self._names.clear()
         if self._lock is not None:
-            (LOCKS / self.run_id).unlink(missing_ok=True)
+            shutil.rmtree(self.directory, ignore_errors=True)
             self._lock.close()
             self._lock = None
 
@@ -171,10 +182,10 @@ def stop(child: subprocess.Popen[str], patience: float = 10) -> int:
 
 
 def leftovers() -> set[str]:
-    """Returns the ids of runs that have namespaces or a lock file, but no living process."""
+    """Returns the ids of runs that have namespaces or files, but no living process."""
     named = NAMED.iterdir() if NAMED.is_dir() else ()
     found = {match["run"] for each in named if (match := NAME.match(each.name))}
-    found |= {each.name for each in LOCKS.iterdir()}
+    found |= {each.name for each in RUNS.iterdir() if RUN.fullmatch(each.name)}
     return {run_id for run_id in found if not _held(run_id)}
 
 
@@ -183,7 +194,7 @@ def remove(run_id: str) -> None:
     for each in _namespaces_of(run_id):
         _end_inside(each)
         command("ip", "netns", "del", each, check=False)
-    (LOCKS / run_id).unlink(missing_ok=True)
+    shutil.rmtree(RUNS / run_id, ignore_errors=True)
 
 
 def _namespaces_of(run_id: str) -> Iterator[str]:
@@ -194,7 +205,7 @@ def _namespaces_of(run_id: str) -> Iterator[str]:
 
 def _held(run_id: str) -> bool:
     try:
-        with (LOCKS / run_id).open("r") as lock:
+        with (RUNS / run_id / "lock").open("r") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
