@@ -14,10 +14,11 @@ from itertools import count
 from random import Random
 
 from bench.sim.link import Link
-from mpbond.core.client import ClientEndpoint, ClientSettings
+from mpbond.core.client import ClientEndpoint, ClientSettings, Target
 from mpbond.core.client import Link as ClientLink
 from mpbond.core.endpoint import Endpoint
 from mpbond.core.noise import public_key
+from mpbond.core.path import Address
 from mpbond.core.peers import IPNetwork, Peer, Peers
 from mpbond.core.server import ServerEndpoint, ServerSettings
 from mpbond.core.transmit import Event, Transmit
@@ -137,7 +138,7 @@ class World:
         return ServerEndpoint(self._server_settings, Peers(self._pools, [peer]), self.rng)
 
     def _add_client_link(self, index: int) -> None:
-        link = ClientLink(name=f"wwan{index}", socket=index, addresses=(SERVER_ADDRESS,))
+        link = ClientLink(f"wwan{index}", (Target(index, SERVER_ADDRESS),))
         self.client_endpoint.add_link(link, self.now)
 
     def _drain(self) -> None:
@@ -158,7 +159,7 @@ class World:
         if side is self.client:
             index = transmit.socket
             arrival = self.links[index][0].transmit(len(datagram), self.now, self.rng)
-            source = (f"nat{index}", self.nat_ports[index])
+            source: Address = (f"nat{index}", self.nat_ports[index])
             target = self.server
             socket = SERVER_SOCKET
         else:

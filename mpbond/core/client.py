@@ -2,24 +2,33 @@
 
 A handshake is one Noise message, sent as the same bytes over every link; whichever answer comes first
 makes the session, and the other links join it as paths. It is resent after 0.5, 1 and 2 s and begun anew,
-at the next of the concentrator's addresses, after 5 s. Reasons to shake hands: there is no session; the
+at the next of each link's targets, after 5 s. Reasons to shake hands: there is no session; the
 key is due for renewal; the server hints that it does not know us; nothing has been heard for 5 s of
 asking; path ids run out. The old session stays in use until a new one is there.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mpbond.core.endpoint import Endpoint
 from mpbond.core.envelope import COOKIE, HINT, RESPONSE, VERSION, read_hint
 from mpbond.core.handshake import Established, Initiator, optional, required
 from mpbond.core.keys import CIPHERS, REKEY_AFTER, Keypair
+from mpbond.core.liveness import DOWN
 from mpbond.core.path import DEFAULT_MTU, Address, Path, PathOptions
 from mpbond.core.peers import source_of
 from mpbond.core.scheduler import DEFAULT_SCHEDULER
 from mpbond.core.session import Session
-from mpbond.core.transmit import Configured, Rekeyed, SessionEnded, SessionStarted, Transmit
+from mpbond.core.transmit import (
+    Configured,
+    Event,
+    PathChanged,
+    Rekeyed,
+    SessionEnded,
+    SessionStarted,
+    Transmit,
+)
 from mpbond.core.wire import CLOSE_REPLACED
 from mpbond.errors import HandshakeError
 
@@ -34,22 +43,30 @@ REPLACED_PAUSE = 10.0  # seconds of silence after another box has taken over our
 WAITING_LIMIT = 256  # packets kept while there is no session
 
 
+class Target(NamedTuple):
+    """One way to the concentrator over a link; `mtu` is the largest UDP payload in bytes."""
+
+    socket: int
+    address: Address
+    mtu: int = DEFAULT_MTU
+
+
 @dataclass(slots=True)
 class Link:
-    """A link as the endpoint sees it: a socket, and the concentrator's addresses it can reach."""
+    """A link as the endpoint sees it. Its targets are tried in turn until one answers."""
 
     name: str
-    socket: int
-    addresses: Sequence[Address]
-    mtu: int = DEFAULT_MTU
+    targets: Sequence[Target]
     weight: float = 1.0
     usable: bool = True
     cookie: bytes | None = None
     path_id: int | None = None
+    turn: int = 0
 
-    def remote(self, attempt: int) -> Address:
-        """The address to try in the attempt of this number."""
-        return self.addresses[attempt % len(self.addresses)]
+    @property
+    def target(self) -> Target:
+        """The target whose turn it is."""
+        return self.targets[self.turn % len(self.targets)]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -81,7 +98,6 @@ class ClientEndpoint(Endpoint):
         self._initiator = Initiator(
             settings.private_key, settings.server_key, settings.preshared_key, rng
         )
-        self._attempt = -1
         self._asking = False
         self._index = 0
         self._started = 0.0
@@ -120,23 +136,22 @@ class ClientEndpoint(Endpoint):
         elif usable and self._asking:
             self._send_init(link)
 
-    def change_link(
-        self, name: str, socket: int, addresses: Sequence[Address], mtu: int, now: float
-    ) -> None:
-        """A link has a new socket or address: go on from there, and let the server see it at once."""
+    def change_link(self, name: str, targets: Sequence[Target], now: float) -> None:
+        """A link has new sockets or addresses: go on from there, and let the server see it at once."""
         link = self.links[name]
-        link.socket, link.addresses, link.mtu, link.cookie = socket, addresses, mtu, None
+        link.targets, link.cookie, link.turn = targets, None, 0
+        self._retarget(link, now)
+        if self._asking:
+            self._send_init(link)
+
+    def _retarget(self, link: Link, now: float) -> None:
         path = self._path_of(link)
         if path is not None and self.session is not None:
-            path.socket = socket
+            path.socket, path.remote = link.target.socket, link.target.address
             path.mtu = self._path_mtu(link)
-            if path.remote not in addresses:
-                path.remote = link.remote(self._attempt)
             path.liveness.hurry(now)
             self.session.poke(path)
             self._dirty[self.session.id] = self.session
-        if self._asking:
-            self._send_init(link)
 
     def set_scheduler(self, name: str, direction: str) -> None:
         """Change the scheduler of "up", "down" or "both" directions, now and for later sessions."""
@@ -182,11 +197,25 @@ class ClientEndpoint(Endpoint):
             self._ask(now)
         elif self._asking and now >= self._ask_again(now) - 1e-9:
             if now - self._started >= ATTEMPT_LIFETIME - 1e-9:
+                for link in self.links.values() if self.session is None else ():
+                    link.turn += 1
+                    link.cookie = None
                 self._ask(now)
             else:
                 self._retries += 1
                 for link in self.links.values():
                     self._send_init(link)
+
+    def poll_event(self) -> Event | None:
+        """Return the next event; a path that has died tries its link's next target."""
+        event = super().poll_event()
+        if isinstance(event, PathChanged) and event.state == DOWN and event.link in self.links:
+            link = self.links[event.link]
+            path = self._path_of(link)
+            if len(link.targets) > 1 and path is not None and path.usable:
+                link.turn += 1
+                self._retarget(link, path.last_sent)
+        return event
 
     def next_timeout(self, now: float) -> float:
         """When to call `handle_timeout` next."""
@@ -221,7 +250,6 @@ class ClientEndpoint(Endpoint):
 
     def _ask(self, now: float) -> None:
         """Begin a handshake with fresh keys on all links."""
-        self._attempt += 1
         self._asking = True
         self._started = now
         self._retries = 0
@@ -252,10 +280,11 @@ class ClientEndpoint(Endpoint):
         return self._started + ATTEMPT_LIFETIME
 
     def _send_init(self, link: Link) -> None:
-        if not link.usable or not link.addresses or not self._initiator.last_mac1:
+        if not link.usable or not self._initiator.last_mac1:
             return
         datagram = self._initiator.datagram(link.cookie)
-        self._transmits.append(Transmit(link.socket, link.remote(self._attempt), [datagram]))
+        target = link.target
+        self._transmits.append(Transmit(target.socket, target.address, [datagram]))
 
     def _handle_handshake(
         self, kind: int, socket: int, source: Address, datagram: bytes, now: float
@@ -275,7 +304,7 @@ class ClientEndpoint(Endpoint):
     def _on_cookie(self, socket: int, datagram: bytes) -> None:
         cookie = self._initiator.read_cookie(datagram)
         for link in self.links.values():
-            if link.socket == socket:
+            if link.target.socket == socket:
                 link.cookie = cookie
                 self._send_init(link)
 
@@ -346,7 +375,7 @@ class ClientEndpoint(Endpoint):
     def _open_path(self, link: Link, session: Session, now: float) -> None:
         options = PathOptions(link=link.name, mtu=self._path_mtu(link), weight=link.weight)
         try:
-            path = session.add_path(link.socket, link.remote(self._attempt), options, now)
+            path = session.add_path(link.target.socket, link.target.address, options, now)
         except IndexError:
             return  # the handshake that `paths_exhausted` asks for will bring this link in
         link.path_id = path.id
@@ -360,7 +389,7 @@ class ClientEndpoint(Endpoint):
         return self.session.paths.get(link.path_id)
 
     def _path_mtu(self, link: Link) -> int:
-        return min(link.mtu, self.server_mtu or link.mtu)
+        return min(link.target.mtu, self.server_mtu or link.target.mtu)
 
     # -- sessions ---------------------------------------------------------------------------------
 
@@ -371,7 +400,7 @@ class ClientEndpoint(Endpoint):
             self.drops["packet_not_ip"] += 1
             return False
         if len(source) == 16 and (
-            source[0] == 0xFE and source[1] & 0xC0 == 0x80 or not any(source)
+            (source[0] == 0xFE and source[1] & 0xC0 == 0x80) or not any(source)
         ):
             self.drops["link_local"] += 1
             return False

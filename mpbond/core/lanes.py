@@ -83,20 +83,13 @@ class Lanes:
         if lane is None:
             lane = self._lanes[number] = Lane()
         sequence = recover(sequence, lane.highest + 1, SEQUENCE_SPACE)
-        ahead = sequence - lane.highest
-        if ahead > MAXIMUM_JUMP:
-            self._stats.implausible += 1
+        if not self._is_new(lane, sequence):
             return
-        if ahead > 0:
-            lane.seen = (lane.seen << ahead | 1) & _MAP_MASK if ahead < REMEMBERED else 1
-            if ahead > 1:
-                self._open_gap(number, lane, sequence, order, now)
+        if sequence > lane.highest:
+            if sequence > lane.highest + 1:
+                lane.gaps.append(Gap(sequence - 1, order, now))
+                self._gapped[number] = lane
             lane.highest = sequence
-        elif -ahead >= REMEMBERED or lane.seen >> -ahead & 1:
-            self._stats.duplicate += 1
-            return
-        else:
-            lane.seen |= 1 << -ahead
         if sequence < lane.next:
             if ordered:
                 self._stats.late += 1
@@ -140,9 +133,20 @@ class Lanes:
             while lane.gaps and lane.gaps[0].time + hold <= now + 1e-9:
                 self._give_up(number, lane, now)
 
-    def _open_gap(self, number: int, lane: Lane, sequence: int, order: int, now: float) -> None:
-        lane.gaps.append(Gap(sequence - 1, order, now))
-        self._gapped[number] = lane
+    def _is_new(self, lane: Lane, sequence: int) -> bool:
+        """Mark a sequence as seen; False when it is a copy, or nothing a sane peer would send."""
+        ahead = sequence - lane.highest
+        if ahead > MAXIMUM_JUMP:
+            self._stats.implausible += 1
+            return False
+        if ahead > 0:
+            lane.seen = (lane.seen << ahead | 1) & _MAP_MASK if ahead < REMEMBERED else 1
+            return True
+        if -ahead >= REMEMBERED or lane.seen >> -ahead & 1:
+            self._stats.duplicate += 1
+            return False
+        lane.seen |= 1 << -ahead
+        return True
 
     def _advance(self, number: int, lane: Lane, now: float) -> None:
         """Deliver what follows `next` without a gap, and forget gaps that are behind."""

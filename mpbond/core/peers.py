@@ -13,16 +13,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from ipaddress import (
     IPv4Address,
+    IPv4Interface,
     IPv4Network,
     IPv6Address,
+    IPv6Interface,
     IPv6Network,
-    ip_address,
+    ip_interface,
 )
 from zlib import crc32
 
 from mpbond.core.session import Session
 
 IPAddress = IPv4Address | IPv6Address
+Interface = IPv4Interface | IPv6Interface
 IPNetwork = IPv4Network | IPv6Network
 _TRIES = 1 << 16  # addresses looked at before a pool counts as exhausted
 
@@ -36,7 +39,7 @@ class Peer:
     preshared_key: bytes = bytes(32)
     fixed: tuple[IPAddress, ...] = ()
     routes: tuple[IPNetwork, ...] = ()
-    addresses: tuple[IPAddress, ...] = ()
+    addresses: tuple[Interface, ...] = ()  # with their pools' prefix lengths
     session: Session | None = None
     pending: Session | None = None
     last_seen: float = float("-inf")
@@ -92,16 +95,26 @@ class Peers:
                     return peer
         return None
 
-    def assign(self, peer: Peer, wanted: Sequence[str]) -> tuple[IPAddress, ...]:
+    def remove(self, peer: Peer) -> None:
+        """Forget a peer, its addresses and routes."""
+        self._by_key.pop(peer.public_key, None)
+        for address in [at for at, owner in self._hosts.items() if owner is peer]:
+            del self._hosts[address]
+        for table in self._prefixes.values():
+            for prefix in [at for at, owner in table.items() if owner is peer]:
+                del table[prefix]
+
+    def assign(self, peer: Peer, wanted: Sequence[str]) -> tuple[Interface, ...]:
         """Give a peer one address of each pool, the same as before if it has some."""
-        chosen = []
+        chosen: list[Interface] = []
         wishes = _parse_addresses(wanted)
         for pool in self._pools:
-            mine = [address for address in (*peer.fixed, *peer.addresses) if address in pool]
+            before = (*peer.fixed, *(interface.ip for interface in peer.addresses))
+            mine = [address for address in before if address in pool]
             address = mine[0] if mine else self._pick(peer, pool, wishes)
             if address is not None:
                 self._hosts[address.packed] = peer
-                chosen.append(address)
+                chosen.append(ip_interface(f"{address}/{pool.prefixlen}"))
         peer.addresses = tuple(chosen)
         return peer.addresses
 
@@ -134,15 +147,15 @@ class Peers:
             return None
         address = min(away)[1]
         other = self._hosts[address.packed]
-        other.addresses = tuple(item for item in other.addresses if item != address)
+        other.addresses = tuple(item for item in other.addresses if item.ip != address)
         return address
 
     def _pooled(self, pool: IPNetwork) -> list[tuple[IPAddress, Peer]]:
         return [
-            (address, peer)
+            (interface.ip, peer)
             for peer in self._by_key.values()
-            for address in peer.addresses
-            if address in pool and address not in peer.fixed
+            for interface in peer.addresses
+            if interface.ip in pool and interface.ip not in peer.fixed
         ]
 
 
@@ -170,7 +183,7 @@ def _parse_addresses(texts: Sequence[str]) -> list[IPAddress]:
     addresses = []
     for text in texts:
         try:
-            addresses.append(ip_address(text))
+            addresses.append(ip_interface(text).ip)
         except ValueError:
             continue
     return addresses

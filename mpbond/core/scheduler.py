@@ -40,7 +40,7 @@ class RoundRobin:
     def __init__(self) -> None:
         self._last = -1
 
-    def choose(self, paths: Sequence[Candidate], flow: int, size: int) -> int:  # noqa: ARG002
+    def choose(self, paths: Sequence[Candidate], flow: int, size: int) -> int:
         """Return the first path whose id follows the last one used."""
         for at, path in enumerate(paths):
             if path.id > self._last:
@@ -64,7 +64,7 @@ class Weighted:
         self._credit: dict[int, float] = {}
         self._known: tuple[tuple[int, float], ...] = ()
 
-    def choose(self, paths: Sequence[Candidate], flow: int, size: int) -> int:  # noqa: ARG002
+    def choose(self, paths: Sequence[Candidate], flow: int, size: int) -> int:
         """Return the path with the largest credit after this turn's earnings."""
         known = tuple((path.id, path.weight) for path in paths)
         if known != self._known:
@@ -96,7 +96,7 @@ class LayerHash:
         self._known: tuple[tuple[int, float], ...] = ()
         self._chosen: dict[int, int] = {}
 
-    def choose(self, paths: Sequence[Candidate], flow: int, size: int) -> int:  # noqa: ARG002
+    def choose(self, paths: Sequence[Candidate], flow: int, size: int) -> int:
         """Return the path that the flow prefers."""
         known = tuple((path.id, path.weight) for path in paths)
         if known != self._known or len(self._chosen) >= CACHE_LIMIT:

@@ -168,14 +168,14 @@ class ServerEndpoint(Endpoint):
         session_id = rekeyed.id if rekeyed is not None else self._rng.randbytes(8)
         wishes: list[Any] = optional(request.payload, "addresses", list, [])
         wanted = [wish for wish in wishes if isinstance(wish, str)]
-        addresses = tuple(str(address) for address in self.peers.assign(peer, wanted))
+        addresses = [str(address) for address in self.peers.assign(peer, wanted)]
         index = self._new_index()
         payload = {
             "version": VERSION,
             "index": index,
             "session": session_id,
             "cipher": cipher,
-            "addresses": list(addresses),
+            "addresses": addresses,
             "keepalive": self.settings.keepalive,
             "mtu": min(self.socket_mtu.values(), default=DEFAULT_MTU),
             "capabilities": [],
@@ -258,7 +258,7 @@ class ServerEndpoint(Endpoint):
             session.control.post(
                 {"dns": list(self.settings.dns), "routes": [str(route) for route in peer.routes]}
             )
-        addresses = tuple(str(address) for address in peer.addresses)
+        addresses = tuple(map(str, peer.addresses))
         self._events.append(SessionStarted(session.peer, session.id, addresses))
 
     def _replace(self, peer: Peer, old: Session, now: float) -> None:

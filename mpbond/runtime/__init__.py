@@ -1,0 +1,1 @@
+"""The programs: they own ports, clock and loop, and drive the core."""

@@ -1,0 +1,177 @@
+"""UDP sockets: one per link on the client, one per address family on the server.
+
+Every read asks the kernel when the datagram arrived (SO_TIMESTAMPNS), since the loop's wake-up may be
+late, and where it was sent to (IP_PKTINFO), since a server with several addresses must answer from the
+one it was spoken to. The kernel's stamp is of the wall clock; its distance to the monotonic clock is
+measured once per batch.
+
+An address is a tuple (host, port, local address or None, scope id); the core never looks inside.
+"""
+
+import errno
+import socket
+import struct
+import time
+from collections.abc import Hashable, Sequence
+from typing import cast
+
+from mpbond.errors import PlatformError
+from mpbond.io.ports import Buffer, Received
+
+SO_TIMESTAMPNS = 35
+IP_PKTINFO = 8
+IPV6_RECVPKTINFO, IPV6_PKTINFO = 49, 50
+UDP_SEGMENT = 103
+BUFFER_SIZE = 4 << 20  # bytes of kernel buffer asked for in each direction
+IPV4_OVERHEAD, IPV6_OVERHEAD = 28, 48  # bytes of IP and UDP header
+MAXIMUM_PAYLOAD = 65507
+
+_TIMESPEC = struct.Struct("qq")
+_PKTINFO4 = struct.Struct("=i4s4s")
+_PKTINFO6 = struct.Struct("=16si")
+_REFUSALS = {
+    errno.EAGAIN: "send_buffer_full",
+    errno.ENOBUFS: "send_buffer_full",
+    errno.ENETUNREACH: "send_unreachable",
+    errno.EHOSTUNREACH: "send_unreachable",
+    errno.ENETDOWN: "send_unreachable",
+    errno.ENODEV: "send_unreachable",
+    errno.EADDRNOTAVAIL: "send_unreachable",
+    errno.EMSGSIZE: "send_too_big",
+    errno.EPERM: "send_not_permitted",
+}
+
+Endpoint = tuple[str, int, bytes | None, int]
+
+
+class UdpSocket:
+    """A non-blocking UDP socket of one family. Raises PlatformError when it cannot be made."""
+
+    def __init__(
+        self,
+        family: socket.AddressFamily,
+        *,
+        mtu: int,
+        device: str | None = None,
+        bind: tuple[str, int] | None = None,
+    ) -> None:
+        self.family = family
+        self.mtu = mtu
+        self._buffer = bytearray(65536)
+        self._view = memoryview(self._buffer)
+        self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        try:
+            self._configure(device)
+            if bind is not None:
+                self._socket.bind(bind)
+        except OSError as error:
+            self._socket.close()
+            raise PlatformError(_explain(error, device, bind)) from error
+
+    def fileno(self) -> int:
+        """The descriptor to wait on."""
+        return self._socket.fileno()
+
+    def receive(self, budget: int) -> list[Received]:
+        """Return what up to `budget` reads bring now."""
+        received: list[Received] = []
+        offset = (time.time_ns() - time.monotonic_ns()) / 1e9
+        recvmsg_into, buffer, view = self._socket.recvmsg_into, self._buffer, self._view
+        for _ in range(budget):
+            try:
+                size, ancillary, _flags, source = recvmsg_into([buffer], 128)
+            except BlockingIOError:
+                break
+            except OSError:
+                continue  # an ICMP error of an earlier send: the path's timers know better
+            stamp, local = _read_ancillary(ancillary)
+            arrival = stamp - offset if stamp is not None else time.monotonic()
+            scope = source[3] if len(source) > 3 else 0
+            received.append(
+                Received((source[0], source[1], local, scope), bytes(view[:size]), None, arrival)
+            )
+        return received
+
+    def send(
+        self, address: Hashable, buffers: Sequence[Buffer], segment_size: int | None
+    ) -> str | None:
+        """Send by one sendmsg; return None, or the drop reason when the system refuses."""
+        host, port, local, scope = cast("Endpoint", address)
+        ancillary: list[tuple[int, int, bytes]] = []
+        target: tuple[str, int] | tuple[str, int, int, int]
+        if self.family == socket.AF_INET6:
+            target = (host, port, 0, scope)
+            if local is not None:
+                ancillary.append((socket.IPPROTO_IPV6, IPV6_PKTINFO, _PKTINFO6.pack(local, scope)))
+        else:
+            target = (host, port)
+            if local is not None:
+                ancillary.append(
+                    (socket.IPPROTO_IP, IP_PKTINFO, _PKTINFO4.pack(0, local, b"\0\0\0\0"))
+                )
+        if segment_size is not None:
+            ancillary.append((socket.IPPROTO_UDP, UDP_SEGMENT, struct.pack("=H", segment_size)))
+        try:
+            self._socket.sendmsg(buffers, ancillary, 0, target)
+        except OSError as error:
+            return _REFUSALS.get(error.errno or 0, "send_failed")
+        return None
+
+    def close(self) -> None:
+        """Release the socket."""
+        self._socket.close()
+
+    def _configure(self, device: str | None) -> None:
+        sock = self._socket
+        if self.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
+        else:
+            sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+        sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        if device is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
+        for force, plain in ((33, socket.SO_RCVBUF), (32, socket.SO_SNDBUF)):
+            try:
+                sock.setsockopt(socket.SOL_SOCKET, force, BUFFER_SIZE)  # SO_…BUFFORCE
+            except PermissionError:
+                sock.setsockopt(socket.SOL_SOCKET, plain, BUFFER_SIZE)
+
+
+def payload_mtu(link_mtu: int, family: int) -> int:
+    """Return the largest UDP payload for a link MTU in bytes."""
+    overhead = IPV6_OVERHEAD if family == socket.AF_INET6 else IPV4_OVERHEAD
+    return min(MAXIMUM_PAYLOAD, link_mtu - overhead)
+
+
+def _read_ancillary(items: list[tuple[int, int, bytes]]) -> tuple[float | None, bytes | None]:
+    """Return the arrival in wall-clock seconds and the local address, where they are told."""
+    stamp = local = None
+    for level, kind, data in items:
+        if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
+            seconds, nanoseconds = _TIMESPEC.unpack_from(data)
+            stamp = seconds + nanoseconds / 1e9
+        elif level == socket.IPPROTO_IP and kind == IP_PKTINFO:
+            local = _PKTINFO4.unpack_from(data)[1]
+        elif level == socket.IPPROTO_IPV6 and kind == IPV6_PKTINFO:
+            local = _PKTINFO6.unpack_from(data)[0]
+    return stamp, local
+
+
+def _explain(error: OSError, device: str | None, bind: tuple[str, int] | None) -> str:
+    if error.errno == errno.EADDRINUSE and bind is not None:
+        return (
+            f"UDP port {bind[1]} is already in use: stop the program that has it "
+            f"(ss -ulpn 'sport = :{bind[1]}') or choose another port in [server] listen."
+        )
+    if error.errno == errno.EADDRNOTAVAIL and bind is not None:
+        return f"No interface of this machine has the address {bind[0]} of [server] listen."
+    if error.errno == errno.ENODEV:
+        return f"There is no interface named {device}."
+    if error.errno == errno.EPERM:
+        return (
+            "A socket cannot be bound to an interface without CAP_NET_RAW: run as root or grant it."
+        )
+    if error.errno == errno.EACCES and bind is not None:
+        return f"UDP port {bind[1]} needs CAP_NET_BIND_SERVICE: choose one above 1023 or grant it."
+    return f"A UDP socket cannot be opened: {error.strerror}."

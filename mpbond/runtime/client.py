@@ -1,0 +1,397 @@
+"""`mpbond client`: links come and go, the session stays.
+
+The link watcher's pictures of the system arrive one after the other and are worked off in order: system
+first (table and rules of the link), then its sockets, then the core. The default route is moved when the
+tunnel comes up or has been down for a while, by `when_down`.
+"""
+
+import asyncio
+import base64
+import logging
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address, ip_interface, ip_network
+from random import SystemRandom
+from typing import Any
+
+from mpbond.config import ClientConfig, LinkConfig
+from mpbond.core.client import ClientEndpoint, ClientSettings, Link, Target
+from mpbond.core.keys import REKEY_AFTER
+from mpbond.core.scheduler import SCHEDULERS
+from mpbond.core.transmit import Configured, Event, PathChanged, SessionEnded, SessionStarted
+from mpbond.core.wire import DATA_OVERHEAD, HEADER_SIZE, TAG_SIZE
+from mpbond.errors import ControlError
+from mpbond.io.firewall import ClientRules
+from mpbond.io.netlink import LinkState, LinkWatcher
+from mpbond.io.system import SystemState
+from mpbond.io.udp import Endpoint as SocketAddress
+from mpbond.io.udp import UdpSocket, payload_mtu
+from mpbond.runtime.ciphers import preferred_ciphers
+from mpbond.runtime.control import Request
+from mpbond.runtime.program import Program, parse_direction, parse_hold, session_status
+from mpbond.runtime.resolve import resolve
+
+MINIMUM_MTU = 1280  # bytes; IPv6 needs it, and smaller paths carry packets in two parts
+DEFAULT_TUN_MTU = 1438  # bytes; what fits a datagram on 1,500-byte links over IPv4
+DOWN_AFTER = 3.0  # seconds without a path that is up, before traffic goes elsewhere
+RESOLVE_INTERVAL = 10.0  # seconds between attempts to resolve the concentrator while not connected
+CHECK_INTERVAL = 0.5  # seconds between looks at whether the tunnel is up
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class OpenLink:
+    """A link in use: the picture it was opened from, and its socket's number for each family."""
+
+    state: LinkState
+    sockets: dict[socket.AddressFamily, int] = field(default_factory=dict)
+
+
+class ClientProgram(Program[ClientConfig]):
+    """A client from start to end."""
+
+    role = "client"
+
+    def __init__(self, config: ClientConfig) -> None:
+        super().__init__(config)
+        self.endpoint: ClientEndpoint
+        self._pictures: asyncio.Queue[dict[str, LinkState]] = asyncio.Queue()
+        self._picture: dict[str, LinkState] = {}
+        self._open: dict[str, OpenLink] = {}
+        self._concentrator: list[tuple[socket.AddressFamily, SocketAddress]] = []
+        self._watcher: LinkWatcher | None = None
+        self._routed = False  # is the default route in the tunnel?
+        self._last_up = float("-inf")
+        self._routes: list[Any] = []
+
+    def make_endpoint(self) -> ClientEndpoint:
+        """Build the core."""
+        config = self.config
+        settings = ClientSettings(
+            private_key=config.private_key,
+            server_key=config.concentrator.public_key,
+            preshared_key=config.concentrator.preshared_key,
+            scheduler=config.scheduler,
+            downlink_scheduler=config.downlink_scheduler,
+            hold=config.hold,
+            keepalive=config.keepalive,
+            addresses=tuple(map(str, config.addresses)),
+            ciphers=preferred_ciphers(),
+            rekey_after=float(os.environ.get("MPBOND_TEST_REKEY_AFTER", REKEY_AFTER)),
+        )
+        self.endpoint = ClientEndpoint(settings, SystemRandom())
+        return self.endpoint
+
+    async def set_up(self) -> None:
+        """Begin to watch links; everything else follows from what is found."""
+        config = self.config
+        self.mtu = config.mtu or DEFAULT_TUN_MTU
+        await self._resolve()
+        if config.default_route or config.masquerade:
+            await self.on_system(self.system.enable_forwarding)
+        await self.on_system(self.system.tun_up, [], self.mtu)
+        if config.default_route and config.when_down == "block":
+            await self._route_default(True)
+        await self._apply_firewall()
+        loop = asyncio.get_running_loop()
+
+        def on_change(picture: dict[str, LinkState]) -> None:
+            loop.call_soon_threadsafe(self._pictures.put_nowait, picture)
+
+        self._watcher = LinkWatcher(config.links, (config.tun, "lo"), on_change)
+        await self.on_system(self._watcher.start)
+        self.spawn(self._follow_links(), "links")
+        self.spawn(self._watch_connection(), "connection")
+
+    async def stop_watching(self) -> None:
+        """Stop the link watcher."""
+        if self._watcher is not None:
+            await asyncio.to_thread(self._watcher.close)
+
+    # -- events -----------------------------------------------------------------------------------
+
+    def handle_event(self, event: Event) -> None:
+        """Follow the session."""
+        if isinstance(event, SessionStarted):
+            _log.info("session started, addresses %s", ", ".join(event.addresses))
+            if event.addresses != self.addresses:
+                self.addresses = event.addresses
+                self.spawn(self._set_addresses(), "addresses")
+        elif isinstance(event, SessionEnded):
+            _log.warning("session ended: %s", event.reason)
+        elif isinstance(event, PathChanged):
+            _log.info(
+                "path %s (%s) is %s: %s", event.path_id, event.link, event.state, event.reason
+            )
+            if event.state == "up":
+                self._last_up = self.driver.now()
+        elif isinstance(event, Configured):
+            routes = event.settings.get("routes")
+            if isinstance(routes, list):
+                self._routes = [ip_network(text) for text in routes if isinstance(text, str)]
+                self.spawn(self._apply_firewall(), "firewall")
+
+    def handle_set(self, name: str, value: Any, request: Request) -> None:
+        """Carry out `mpbond set`."""
+        if name == "scheduler":
+            if value not in SCHEDULERS:
+                raise ControlError(
+                    f"There is no scheduler named {value!r}; there are {', '.join(SCHEDULERS)}."
+                )
+            self.endpoint.set_scheduler(str(value), parse_direction(request))
+        elif name == "hold":
+            self.endpoint.set_hold(parse_hold(value))
+        else:
+            raise ControlError(f"{name!r} cannot be set; scheduler and hold can.")
+
+    def describe(self, now: float) -> dict[str, Any]:
+        """Return the client's part of status."""
+        session = self.endpoint.session
+        sessions = []
+        if session is not None:
+            shown = session_status(session, now, client=True)
+            shown["scheduler"]["down"] = self.endpoint.settings.downlink_scheduler
+            key = base64.b64encode(self.config.concentrator.public_key).decode()
+            endpoint = self.config.concentrator.endpoints[0]
+            sessions.append(
+                {
+                    "peer": str(endpoint),
+                    "public_key": key,
+                    "addresses": list(self.addresses),
+                    "routes": [str(route) for route in self._routes],
+                    **shown,
+                }
+            )
+        return {
+            "state": self._state(),
+            "when_down": self.config.when_down,
+            "default_route": self._routed,
+            "sessions": sessions,
+            "links": [
+                {"name": name, "state": self._link_words(state)}
+                for name, state in self._picture.items()
+            ],
+        }
+
+    # -- links ------------------------------------------------------------------------------------
+
+    async def _follow_links(self) -> None:
+        while True:
+            picture = await self._pictures.get()
+            while not self._pictures.empty():
+                picture = self._pictures.get_nowait()
+            await self._take_picture(picture)
+
+    async def _take_picture(self, picture: Mapping[str, LinkState]) -> None:
+        names_changed = set(picture) != set(self._picture)
+        self._picture = dict(picture)
+        patterns = ", ".join(self.config.links)
+        if picture:
+            self.warnings.pop("no link", None)
+        else:
+            self.warnings["no link"] = f"No interface matches {patterns}: waiting for one."
+        for name in [name for name in self._open if name not in picture]:
+            self._close_link(name)
+            await self.on_system(self.system.remove_link, name)
+        for name, state in picture.items():
+            settings = self.config.settings_of(name)
+            gateways = (settings.gateway,) if settings.gateway is not None else ()
+            table = await self.on_system(self.system.link_table, state, gateways)
+            self._update_link(state, settings, usable=state.up and table is not None)
+        if names_changed:
+            await self._apply_firewall()
+        await self._fit_mtu()
+        self.driver.turn()
+
+    def _update_link(self, state: LinkState, settings: LinkConfig, *, usable: bool) -> None:
+        """Bring the link's sockets and the core up to the picture."""
+        now = self.driver.now()
+        name = state.name
+        opened = self._open.get(name)
+        families = self._families(state, settings) if usable else []
+        if opened is not None and opened.state.index != state.index:
+            self._close_link(name)
+            opened = None
+        if opened is None:
+            if not families:
+                return
+            opened = self._open[name] = OpenLink(state)
+            targets = self._targets(opened, state, families)
+            self.endpoint.add_link(Link(name, targets, settings.weight), now)
+            _log.info("link %s joins", name)
+            return
+        changed = opened.state != state
+        opened.state = state
+        link = self.endpoint.links[name]
+        if families and changed:
+            targets = self._targets(opened, state, families)
+            self.endpoint.change_link(name, targets, now)
+        if bool(families) != link.usable:
+            self.endpoint.set_link_usable(name, bool(families), now)
+            _log.info("link %s is %s", name, "back" if families else "down")
+
+    def _close_link(self, name: str) -> None:
+        opened = self._open.pop(name)
+        self.endpoint.remove_link(name, self.driver.now())
+        self.driver.turn()
+        for number in opened.sockets.values():
+            self.driver.remove_socket(number)
+        _log.info("link %s is gone", name)
+
+    def _targets(
+        self, opened: OpenLink, state: LinkState, families: list[socket.AddressFamily]
+    ) -> list[Target]:
+        targets = []
+        for family, address in self._concentrator:
+            if family not in families:
+                continue
+            mtu = payload_mtu(state.mtu, family)
+            if family not in opened.sockets:
+                port = UdpSocket(family, mtu=mtu, device=state.name)
+                opened.sockets[family] = self.driver.add_socket(port)
+            targets.append(Target(opened.sockets[family], address, mtu))
+        return targets
+
+    def _families(self, state: LinkState, settings: LinkConfig) -> list[socket.AddressFamily]:
+        """The address families in which this link can reach the concentrator."""
+        families = []
+        gateways = [*state.gateways, *([settings.gateway] if settings.gateway else [])]
+        for family, version in ((socket.AF_INET, 4), (socket.AF_INET6, 6)):
+            has_address = any(
+                address.version == version and not address.is_link_local
+                for address in state.addresses
+            )
+            has_way = state.point_to_point or any(g.version == version for g in gateways)
+            wanted = any(family == known for known, _ in self._concentrator)
+            if has_address and wanted and (has_way or self._on_link(state, family)):
+                families.append(family)
+        return families
+
+    def _on_link(self, state: LinkState, family: socket.AddressFamily) -> bool:
+        """Is the concentrator on the link's own subnet?"""
+        for known, address in self._concentrator:
+            if known == family:
+                parse = IPv6Address if family == socket.AF_INET6 else IPv4Address
+                host = parse(address[0])
+                if any(a.version == host.version and host in a.network for a in state.addresses):
+                    return True
+        return False
+
+    def _link_words(self, state: LinkState) -> str:
+        if not state.up:
+            return "down"
+        if not state.addresses:
+            return "has no address yet"
+        if state.name not in self._open:
+            return "has no gateway: is a DHCP client running on it?"
+        return "up"
+
+    # -- the system around the tunnel -------------------------------------------------------------
+
+    async def _set_addresses(self) -> None:
+        addresses = [ip_interface(text) for text in self.addresses]
+        config = self.config
+        await self.on_system(self.system.tun_up, addresses, self.mtu)
+        await self._apply_firewall()
+        if config.default_route:
+            await self._route_default(True)
+
+    async def _route_default(self, on: bool) -> None:
+        versions = {ip_interface(text).version for text in self.addresses} or {4, 6}
+        await self.on_system(self.system.default_route, on, versions=versions)
+        self._routed = on
+
+    async def _apply_firewall(self) -> None:
+        config = self.config
+        if not (config.masquerade or config.default_route):
+            return
+        guard = await self.on_system(self.system.not_forwarding)
+        rules = ClientRules(
+            tun=config.tun,
+            mtu=self.mtu,
+            addresses=tuple(ip_interface(text).ip for text in self.addresses),
+            links=tuple(self._picture),
+            routed=tuple(self._routes),
+            masquerade=config.masquerade,
+            direct=config.when_down == "direct",
+            guard=guard,
+        )
+        await self.on_system(self.system.apply_firewall, rules)
+
+    async def _fit_mtu(self) -> None:
+        """Let the TUN device's MTU follow what the links carry, unless it is configured."""
+        targets = [link.target.mtu for link in self.endpoint.links.values() if link.usable]
+        if self.config.mtu is not None or not targets:
+            return
+        bound = min(*targets, self.endpoint.server_mtu or max(targets))
+        mtu = max(MINIMUM_MTU, bound - HEADER_SIZE - TAG_SIZE - DATA_OVERHEAD)
+        if mtu != self.mtu:
+            self.mtu = mtu
+            await self.on_system(self.system.set_mtu, mtu)
+            await self._apply_firewall()
+
+    async def _watch_connection(self) -> None:
+        """Resolve the concentrator again while there is none, and obey `when_down`."""
+        resolved = self.driver.now()
+        direct = self.config.default_route and self.config.when_down == "direct"
+        while True:
+            await asyncio.sleep(CHECK_INTERVAL)
+            now = self.driver.now()
+            session = self.endpoint.session
+            if session is not None and session.connected:
+                self._last_up = now
+                if direct and not self._routed and self.addresses:
+                    await self._route_default(True)
+                continue
+            if direct and self._routed and now - self._last_up >= DOWN_AFTER:
+                _log.warning("no path is up: traffic goes out by the links themselves")
+                await self._route_default(False)
+            if now - resolved >= RESOLVE_INTERVAL:
+                resolved = now
+                await self._resolve()
+
+    async def _resolve(self) -> None:
+        found, problems = await resolve(self.config.concentrator.endpoints)
+        if problems:
+            self.warnings["resolve"] = " ".join(problems)
+        else:
+            self.warnings.pop("resolve", None)
+        if found and found != self._concentrator:
+            self._concentrator = found
+            if self._picture:
+                self._pictures.put_nowait(dict(self._picture))
+                for opened in self._open.values():
+                    opened.state = LinkState("", opened.state.index, False, 0)
+
+    def _state(self) -> str:
+        session = self.endpoint.session
+        if session is None:
+            return "connecting"
+        return "connected" if session.connected else "down"
+
+
+def rehearse(config: ClientConfig, system: SystemState, links: Mapping[str, LinkState]) -> None:
+    """Echo what a start would change now (`--dry-run`); addresses come from the server later."""
+    if config.default_route or config.masquerade:
+        system.enable_forwarding()
+    system.tun_up([], config.mtu or DEFAULT_TUN_MTU)
+    for name, state in links.items():
+        gateway = config.settings_of(name).gateway
+        system.link_table(state, (gateway,) if gateway is not None else ())
+    if config.default_route:
+        system.default_route(True)
+    if config.masquerade or config.default_route:
+        system.apply_firewall(
+            ClientRules(
+                tun=config.tun,
+                mtu=config.mtu or DEFAULT_TUN_MTU,
+                addresses=(),
+                links=tuple(links),
+                masquerade=config.masquerade,
+                direct=config.when_down == "direct",
+                guard=system.not_forwarding(),
+            )
+        )

@@ -1,0 +1,137 @@
+"""The driver: real descriptors and the real clock on one side, an endpoint on the other.
+
+Each wake-up is one turn: read a batch from what is ready, hand it in, run what is due, then drain the
+endpoint in a fixed order (datagrams out, packets to the TUN device, events) and re-arm one timer. Reads
+have a budget, so that no descriptor starves the others; descriptors are level-triggered, so what is left
+wakes the loop again.
+
+Time is time.monotonic(), taken once per turn, never the loop's own clock: uvloop's advances in steps of
+1 ms. The timer may therefore fire up to 1 ms early or late; a turn that finds nothing due re-arms it.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+
+from mpbond.core.endpoint import Endpoint
+from mpbond.core.transmit import Event
+from mpbond.io.ports import TunPort, UdpPort
+
+READ_BUDGET = 64  # packets or datagrams per turn and descriptor
+LATENESS_BOUNDS = (0.001, 0.002, 0.005, 0.010, 0.020, 0.050)  # seconds
+
+
+class Driver:
+    """Connects one endpoint with one TUN device and any number of sockets."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        tun: TunPort,
+        on_event: Callable[[Event], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.endpoint = endpoint
+        self.tun = tun
+        self.lateness = [0] * (len(LATENESS_BOUNDS) + 1)  # how late timers fired, by bound
+        self._on_event = on_event
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._sockets: dict[int, UdpPort] = {}
+        self._next_socket = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = float("inf")
+        self._loop.add_reader(tun.fileno(), self._on_tun)
+
+    def now(self) -> float:
+        """The time every `now` comes from, in seconds."""
+        return self._clock()
+
+    def add_socket(self, port: UdpPort) -> int:
+        """Read from a socket from now on; return the number the core knows it by."""
+        number = self._next_socket
+        self._next_socket += 1
+        self._sockets[number] = port
+        self.endpoint.socket_mtu[number] = port.mtu
+        self._loop.add_reader(port.fileno(), self._on_socket, number)
+        return number
+
+    def remove_socket(self, number: int) -> None:
+        """Close a socket; what is sent to it from now on is refused."""
+        port = self._sockets.pop(number, None)
+        self.endpoint.socket_mtu.pop(number, None)
+        if port is not None:
+            self._loop.remove_reader(port.fileno())
+            port.close()
+
+    def turn(self) -> None:
+        """Run what is due and drain the endpoint; call it after handing anything in."""
+        now = self._clock()
+        endpoint = self.endpoint
+        if endpoint.next_timeout(now) <= now:
+            endpoint.handle_timeout(now)
+        self._send(now)
+        packets = endpoint.poll_packets()
+        if packets:
+            refused = self.tun.write(packets)
+            if refused:
+                endpoint.drops["tun_refused"] += refused
+        while (event := endpoint.poll_event()) is not None:
+            self._on_event(event)
+            self._send(now)
+        self._arm(endpoint.next_timeout(now), now)
+
+    def close(self) -> None:
+        """Stop reading and close everything."""
+        if self._timer is not None:
+            self._timer.cancel()
+        with contextlib.suppress(OSError, ValueError):
+            self._loop.remove_reader(self.tun.fileno())
+        for number in list(self._sockets):
+            self.remove_socket(number)
+        self.tun.close()
+
+    def _send(self, now: float) -> None:
+        endpoint, sockets = self.endpoint, self._sockets
+        while (transmit := endpoint.poll_transmit(now)) is not None:
+            port = sockets.get(transmit.socket)
+            if port is None:
+                refusal: str | None = "send_unreachable"
+            else:
+                refusal = port.send(transmit.address, transmit.buffers, transmit.segment_size)
+            if refusal is not None:
+                endpoint.handle_refused(transmit, refusal, now)
+
+    def _on_tun(self) -> None:
+        packets = self.tun.read(READ_BUDGET)
+        if packets:
+            self.endpoint.handle_packets(packets, self._clock())
+        self.turn()
+
+    def _on_socket(self, number: int) -> None:
+        port = self._sockets.get(number)
+        if port is None:
+            return
+        now = self._clock()
+        handle = self.endpoint.handle_datagrams
+        for source, data, segment_size, arrival in port.receive(READ_BUDGET):
+            handle(number, source, data, segment_size, min(arrival, now), now)
+        self.turn()
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        late = self._clock() - self._due
+        at = 0
+        while at < len(LATENESS_BOUNDS) and late > LATENESS_BOUNDS[at]:
+            at += 1
+        self.lateness[at] += 1
+        self.turn()
+
+    def _arm(self, due: float, now: float) -> None:
+        if self._timer is not None:
+            if due >= self._due - 0.0005 and self._due > now:
+                return  # it fires early enough; waking once for nothing is cheaper than re-arming
+            self._timer.cancel()
+        self._due = due
+        self._timer = self._loop.call_later(min(3600.0, max(0.0, due - now)), self._on_timer)

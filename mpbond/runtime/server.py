@@ -1,0 +1,213 @@
+"""`mpbond server`: one UDP port, many clients, and the way out."""
+
+import base64
+import logging
+import socket
+from ipaddress import ip_interface
+from random import SystemRandom
+from typing import Any
+
+from mpbond.config import PeerConfig, ServerConfig, load_server
+from mpbond.core.peers import Peer, Peers
+from mpbond.core.scheduler import SCHEDULERS
+from mpbond.core.server import ServerEndpoint, ServerSettings
+from mpbond.core.session import Session
+from mpbond.core.transmit import Event, PathChanged, SessionEnded, SessionStarted
+from mpbond.errors import ConfigError, ControlError, PlatformError
+from mpbond.io.firewall import ServerRules
+from mpbond.io.netlink import read_links
+from mpbond.io.system import SystemState
+from mpbond.io.udp import UdpSocket, payload_mtu
+from mpbond.runtime.ciphers import preferred_ciphers
+from mpbond.runtime.control import Request
+from mpbond.runtime.program import Program, parse_direction, parse_hold, session_status
+
+DEFAULT_LINK_MTU = 1500  # bytes
+
+_log = logging.getLogger(__name__)
+
+
+class ServerProgram(Program[ServerConfig]):
+    """A server from start to end."""
+
+    role = "server"
+
+    def __init__(self, config: ServerConfig) -> None:
+        super().__init__(config)
+        self.endpoint: ServerEndpoint
+        self._names = {peer.public_key: peer.name for peer in config.clients}
+
+    def make_endpoint(self) -> ServerEndpoint:
+        """Build the core."""
+        config = self.config
+        settings = ServerSettings(
+            private_key=config.private_key,
+            scheduler=config.scheduler,
+            hold=config.hold,
+            client_to_client=config.client_to_client,
+            dns=tuple(map(str, config.dns)),
+            ciphers=preferred_ciphers(),
+        )
+        peers = Peers(config.pool, map(_peer, config.clients))
+        self.endpoint = ServerEndpoint(settings, peers, SystemRandom())
+        return self.endpoint
+
+    async def set_up(self) -> None:
+        """Set up the TUN device, the way out, and the sockets."""
+        config = self.config
+        self.mtu = config.mtu
+        self.addresses = _own_interfaces(config)
+        await self.on_system(set_up_system, config, self.system)
+        link_mtu = await self.on_system(_largest_link_mtu, config.tun)
+        opened = 0
+        for listen in config.listen:
+            family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+            try:
+                port = UdpSocket(
+                    family, mtu=payload_mtu(link_mtu, family), bind=(listen.host, listen.port)
+                )
+            except PlatformError as error:
+                if family == socket.AF_INET6 and not socket.has_ipv6:
+                    self.warnings["ipv6"] = str(error)
+                    continue
+                raise
+            self.driver.add_socket(port)
+            opened += 1
+        if not opened:
+            raise PlatformError("No address of [server] listen can be used on this machine.")
+
+    def handle_event(self, event: Event) -> None:
+        """Write down who comes and goes."""
+        if isinstance(event, SessionStarted):
+            _log.info("%s connected, %s", self._name(event.peer), ", ".join(event.addresses))
+        elif isinstance(event, SessionEnded):
+            _log.info("%s disconnected: %s", self._name(event.peer), event.reason)
+        elif isinstance(event, PathChanged):
+            _log.info(
+                "%s: path %d is %s: %s",
+                self._name(event.peer),
+                event.path_id,
+                event.state,
+                event.reason,
+            )
+
+    def handle_set(self, name: str, value: Any, request: Request) -> None:
+        """Carry out `mpbond set` for one client or all."""
+        sessions = self._chosen(request.get("client"))
+        if name == "scheduler":
+            if value not in SCHEDULERS:
+                raise ControlError(
+                    f"There is no scheduler named {value!r}; there are {', '.join(SCHEDULERS)}."
+                )
+            if parse_direction(request) == "up":
+                raise ControlError("The uplink's scheduler is the client's: set it there.")
+            for session in sessions:
+                session.sender.set_scheduler(str(value))
+        elif name == "hold":
+            hold = parse_hold(value)
+            for session in sessions:
+                session.sender.hold_override = hold
+        else:
+            raise ControlError(f"{name!r} cannot be set; scheduler and hold can.")
+
+    def describe(self, now: float) -> dict[str, Any]:
+        """Return the server's part of status."""
+        sessions = []
+        for session in self.endpoint.sessions.values():
+            peer = self.endpoint.peers.get(session.peer)
+            sessions.append(
+                {
+                    "peer": self._name(session.peer),
+                    "public_key": base64.b64encode(session.peer).decode(),
+                    "addresses": [str(address) for address in peer.addresses] if peer else [],
+                    "routes": [str(route) for route in peer.routes] if peer else [],
+                    **session_status(session, now, client=False),
+                }
+            )
+        return {
+            "state": "connected" if sessions else "connecting",
+            "sessions": sessions,
+            "warnings": [*self.warnings.values(), *self.endpoint.warnings(now)],
+        }
+
+    def reload(self) -> None:
+        """Read the clients again: removed keys are revoked at once, new ones may come."""
+        try:
+            config = load_server(self.config.path)
+        except ConfigError as error:
+            _log.error("configuration not reloaded: %s", error)
+            self.warnings["reload"] = f"The configuration was not reloaded: {error}"
+            return
+        self.warnings.pop("reload", None)
+        before = {peer.public_key: peer for peer in self.config.clients}
+        after = {peer.public_key: peer for peer in config.clients}
+        for key, peer in before.items():
+            if after.get(key) != peer:
+                self.endpoint.revoke(key, self.driver.now())
+        for key, peer in after.items():
+            if before.get(key) != peer:
+                self.endpoint.peers.add(_peer(peer))
+        self.config = config
+        self._names = {peer.public_key: peer.name for peer in config.clients}
+        self.driver.turn()
+        self.spawn(self.on_system(set_up_system, config, self.system), "system")
+        _log.info("configuration reloaded: %d clients", len(after))
+
+    def _chosen(self, name: Any) -> list[Session]:
+        sessions = list(self.endpoint.sessions.values())
+        if name is None:
+            return sessions
+        chosen = [session for session in sessions if self._name(session.peer) == name]
+        if not chosen:
+            raise ControlError(f"No client named {name} is connected.")
+        return chosen
+
+    def _name(self, key: bytes) -> str:
+        return self._names.get(key, base64.b64encode(key).decode())
+
+
+def set_up_system(config: ServerConfig, system: SystemState) -> None:
+    """Make the system what the configuration says; also the rehearsal of `--dry-run`."""
+    routes = tuple(route for peer in config.clients for route in peer.routes)
+    system.enable_forwarding()
+    system.tun_up(_interfaces(config), config.mtu)
+    for route in routes:
+        system.route(route)
+    system.apply_firewall(
+        ServerRules(
+            tun=config.tun,
+            mtu=config.mtu,
+            pool=config.pool,
+            no_nat=routes,
+            nat=config.nat,
+            client_to_client=config.client_to_client,
+            guard=system.not_forwarding(),
+        )
+    )
+
+
+def _peer(config: PeerConfig) -> Peer:
+    return Peer(
+        name=config.name,
+        public_key=config.public_key,
+        preshared_key=config.preshared_key,
+        fixed=config.addresses,
+        routes=config.routes,
+    )
+
+
+def _interfaces(config: ServerConfig) -> list[Any]:
+    return [ip_interface(text) for text in _own_interfaces(config)]
+
+
+def _own_interfaces(config: ServerConfig) -> tuple[str, ...]:
+    pairs = zip(config.own_addresses, config.pool, strict=True)
+    return tuple(f"{address}/{pool.prefixlen}" for address, pool in pairs)
+
+
+def _largest_link_mtu(tun: str) -> int:
+    """What may leave this machine in one datagram: the MTU of the link with a default gateway."""
+    links = read_links(["*"], (tun, "lo")).values()
+    outward = [link.mtu for link in links if link.up and link.gateways]
+    everything = [link.mtu for link in links if link.up]
+    return min(outward or everything or [DEFAULT_LINK_MTU])
