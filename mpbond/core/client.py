@@ -122,7 +122,7 @@ class ClientEndpoint(Endpoint):
         """A link has gone for good."""
         link = self.links.pop(name, None)
         if link is not None and link.path_id is not None and self.session is not None:
-            self.session.remove_path(link.path_id, now)
+            self.session.remove_path(link.path_id)
             self._dirty[self.session.id] = self.session
 
     def set_link_usable(self, name: str, usable: bool, now: float) -> None:

@@ -237,8 +237,7 @@ class Endpoint:
             if packets:
                 self._deliver(session, packets, now)
             self._transmits.extend(session.flush(now))
-            self._events.extend(session.path_events)
-            session.path_events.clear()
+            self._events.extend(session.poll_path_events())
             if session.id in self.sessions:
                 deadline = self._session_deadline(session, now)
                 if self._deadlines.get(session.id) != deadline:

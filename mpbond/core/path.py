@@ -6,7 +6,7 @@ was received) and decides nothing that needs to know of other paths; the session
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mpbond.core.acks import Received
 from mpbond.core.liveness import DOWN, PROBING, SUSPECT, UP, Liveness, silence_limit
@@ -15,6 +15,9 @@ from mpbond.core.replay import ReplayWindow
 from mpbond.core.rtt import OneWayDelay, RttEstimator
 from mpbond.core.stats import LossMeter, Meter
 from mpbond.core.wire import HEADER_SIZE, TAG_SIZE
+
+if TYPE_CHECKING:
+    from mpbond.core.roaming import Prover
 
 DEFAULT_MTU = 1472  # bytes of UDP payload: 1,500 less IPv4 and UDP headers
 TAIL_MINIMUM = 0.010  # seconds
@@ -33,6 +36,7 @@ class Roaming:
     `budget` is how many bytes may still go there.
     """
 
+    socket: int
     address: Address
     token: bytes
     old_token: bytes
@@ -99,6 +103,8 @@ class Path:
         self.proven = True  # the remote address has answered, or was configured
         self.budget = 0  # bytes that may go to an unproven address
         self.roaming: Roaming | None = None
+        self.prover: Prover | None = None  # where addresses are learned: at the server
+        self.told_state = ""  # the state the last event told
 
     @property
     def room(self) -> int:
@@ -109,6 +115,16 @@ class Path:
     def state(self) -> str:
         """The state's word, as `status` shows it."""
         return self.liveness.state if self.usable else DOWN
+
+    @property
+    def reason(self) -> str:
+        """Why the path is in its state, in words."""
+        return self.liveness.reason if self.usable else "its link is down"
+
+    @property
+    def patience(self) -> float:
+        """The RTT that the detection of losses goes by, in seconds (RFC 9002, 6.1.2)."""
+        return max(self.rtt.smoothed, self.rtt.latest)
 
     @property
     def up(self) -> bool:
@@ -163,11 +179,22 @@ class Path:
     def move(self, now: float) -> None:
         """The new address has answered: go there from now on."""
         assert self.roaming is not None
+        self.socket = self.roaming.socket
         self.remote = self.roaming.address
         self.roaming = None
         self.proven = True
         self.last_answer = now
         self.liveness.restore(now, "moved to a new address")
+
+    def is_busy(self, now: float) -> bool:
+        """Has anything gone over the path in the last seconds, so that its meters must turn?"""
+        return now - max(self.last_sent, self.last_received or 0.0) < 3.0
+
+    def turn_meters(self, now: float) -> None:
+        """Let the rates of the last second be taken."""
+        self.stats.sent.rate(now)
+        self.stats.received.rate(now)
+        self.stats.loss.fraction(self.sent.acked_count, self.sent.lost_count, now)
 
     def status(self, now: float) -> dict[str, Any]:
         """Return what `mpbond status` shows of the path, addresses aside."""
@@ -177,7 +204,7 @@ class Path:
             "id": self.id,
             "link": self.link,
             "state": self.state,
-            "reason": self.liveness.reason if self.usable else "its link is down",
+            "reason": self.reason,
             "mtu": self.mtu,
             "rtt": rtt and rtt.smoothed,
             "rtt_var": rtt and rtt.variation,

@@ -30,8 +30,10 @@ class Prover:
         self._token: bytes | None = None  # of a first address
         self._sent = float("-inf")
 
-    def on_datagram(self, path: Path, source: Address, size: int, newest: bool, now: float) -> None:
-        """Take the source of an authenticated datagram of `size` bytes; `newest` on its path."""
+    def on_datagram(
+        self, path: Path, socket: int, source: Address, size: int, newest: bool, now: float
+    ) -> None:
+        """Take where an authenticated datagram of `size` bytes came from; `newest` on its path."""
         roaming = path.roaming
         if source == path.remote:
             if not path.proven:
@@ -46,7 +48,12 @@ class Prover:
         if not newest or now - self._sent < RESTART_INTERVAL:
             return
         path.roaming = Roaming(
-            source, self._rng.randbytes(8), self._rng.randbytes(8), now, AMPLIFICATION * size
+            socket,
+            source,
+            self._rng.randbytes(8),
+            self._rng.randbytes(8),
+            now,
+            AMPLIFICATION * size,
         )
         self._challenge(path, now)
 

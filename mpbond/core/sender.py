@@ -103,6 +103,18 @@ class Sender:
         """Send a frame on whichever path, again and again until it is acknowledged."""
         self.resend.append(item)
 
+    def requeue(self, lost: list[Sent]) -> None:
+        """Resend the frames that must arrive out of datagrams that were lost."""
+        for sent in lost:
+            self.resend.extend(sent.resend)
+
+    def rescue(self, path: Path) -> None:
+        """Resend elsewhere what must arrive and hangs on a doubtful path."""
+        for sent in path.sent.outstanding():
+            if sent.resend:
+                self.resend.extend(sent.resend)
+                sent.resend = ()
+
     def set_scheduler(self, name: str) -> None:
         """Schedule by another rule from the next packet on. Raises KeyError for an unknown name."""
         self.scheduler = SCHEDULERS[name]()
