@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Interface, IPv6Interface
 
 _FAMILIES: Final = {4: socket.AF_INET, 6: socket.AF_INET6}
+_VERSIONS: Final = {socket.AF_INET: 4, socket.AF_INET6: 6}
 _SCOPE_LINK: Final = 253
 _RTNH_F_ONLINK: Final = 4
 _IFA_F_NODAD: Final = 0x02
@@ -108,15 +109,15 @@ class Kernel:
         tables = range(TABLE_BASE, table_of(SLOTS, 0))
 
         def wanted(message: Mapping[str, Any]) -> bool:
-            return message["proto"] == ROUTE_PROTOCOL or _table(message) in tables
+            return message["family"] in _VERSIONS and (
+                message["proto"] == ROUTE_PROTOCOL or _table(message) in tables
+            )
 
-        found: list[tuple[int, Route]] = []
-        for version, family in _FAMILIES.items():
-            found += [
-                (message["proto"], _parse_route(version, message, names))
-                for message in self._socket.get_routes(family=family, match=wanted)
-            ]
-        return found
+        # given a predicate, pyroute2 asks for all families whatever it is told
+        return [
+            (message["proto"], _parse_route(_VERSIONS[message["family"]], message, names))
+            for message in self._socket.get_routes(match=wanted)
+        ]
 
     def add_rule(self, rule: Rule) -> None:
         """Adds a rule; one that stands already is left as it is."""

@@ -275,8 +275,7 @@ def _read_once(patterns: tuple[str, ...], exclude: Collection[str]) -> dict[str,
             if not links:
                 return {}
             addresses = list(netlink.get_addr())
-            routes = list(netlink.get_routes(family=socket.AF_INET, match=_is_default))
-            routes += netlink.get_routes(family=socket.AF_INET6, match=_is_default)
+            routes = list(netlink.get_routes(match=_is_default))
     except NetlinkDumpInterrupted:
         return None
     except NetlinkError as error:
@@ -327,7 +326,8 @@ def _addresses(messages: Iterable[Any]) -> dict[int, list[IPv4Interface | IPv6In
 
 def _is_default(message: Mapping[str, Any]) -> bool:
     return bool(
-        message["dst_len"] == 0
+        message["family"] in (socket.AF_INET, socket.AF_INET6)
+        and message["dst_len"] == 0
         and message["proto"] != ROUTE_PROTOCOL
         and message["type"] == _RTN_UNICAST
     )

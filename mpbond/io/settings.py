@@ -43,7 +43,7 @@ def settle_link(ledger: SysctlLedger, name: str, links: Collection[str]) -> None
         if present is not None:
             _change(ledger, path, str(max(int(present), least)))
     everywhere = "net/ipv4/conf/all/arp_filter"
-    if read_sysctl(everywhere) == "1":
+    if ledger.original(everywhere) == "1":
         # `all` counts for each interface: it stays in force for those that are not links
         for other in interfaces("ipv4"):
             if other != name and other not in links:
@@ -61,10 +61,10 @@ def forward(ledger: SysctlLedger, versions: Collection[int], tun: str) -> None:
     Raises:
         PlatformError: not permitted.
     """
-    if 4 in versions and read_sysctl(FORWARDING[4]) == "0":
+    if 4 in versions:
         drags = [f"net/ipv4/conf/{n}/forwarding" for n in ["default", *interfaces("ipv4")]]
         ledger.change(FORWARDING[4], "1", [*drags, "net/ipv4/conf/all/accept_redirects"])
-    if 6 in versions and read_sysctl(FORWARDING[6]) == "0":
+    if 6 in versions and read_sysctl(FORWARDING[6]) is not None:
         for name in ["default", *interfaces("ipv6")]:
             if name not in ("lo", tun):
                 _accept_advertisements(ledger, name)
@@ -93,7 +93,7 @@ def settle_tun(name: str, *, ipv6: bool, echo: Callable[[str], None], dry_run: b
 
 def _accept_advertisements(ledger: SysctlLedger, name: str) -> None:
     path = f"net/ipv6/conf/{name}/accept_ra"
-    if read_sysctl(path) == "1":
+    if read_sysctl(path) in ("1", "2"):
         _change(ledger, path, "2")
 
 

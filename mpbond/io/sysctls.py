@@ -93,6 +93,8 @@ class SysctlLedger:
     def change(self, path: str, value: str, drags: Iterable[str] = ()) -> None:
         """Sets a value, having put down the old one and those it drags along.
 
+        A value that is right already, and not by our doing, is nobody's to restore.
+
         Raises:
             PlatformError: as `write_sysctl`.
         """
@@ -104,6 +106,8 @@ class SysctlLedger:
             return
         with self._ledger() as entries:
             entry = _find(entries, path)
+            if entry is None and present == value:
+                return
             if entry is None:
                 dragged = [_item(p, old) for p in drags if (old := read_sysctl(p)) is not None]
                 entry = _item(path, present if present is not None else value)
