@@ -93,7 +93,9 @@ class Bond:
         wait: bool = True,
         **client: Any,
     ) -> subprocess.Popen[str]:
-        """Starts a client; with `wait`, returns once every link that is not cut has its path up.
+        """Starts a client; with `wait`, returns once every link has its path up.
+
+        A default route through the tunnel, if asked for, stands by then too.
 
         `client` overrides keys of [client], `concentrator` those of [concentrator], and `link`
         gives [link.NAME] tables. The default endpoint is the server's IPv4 address.
@@ -108,6 +110,8 @@ class Bond:
         if wait:
             count = len([each for each in self._lab.links if each.box == name])
             self.wait_paths(name, count)
+            if config["client"].get("default_route"):
+                self._wait(name, lambda status: status["default_route"], "the default route")
         return child
 
     def dry_run(self, side: str, **client: Any) -> subprocess.CompletedProcess[str]:
