@@ -59,6 +59,7 @@ class ServerEndpoint(Endpoint):
         super().__init__(rng)
         self.settings = settings
         self.peers = peers
+        self.handshakes_seen = 0  # messages looked at, good or bad
         self._responder = Responder(settings.private_key, rng)
         self._cookies = CookieJar(rng, self._responder.public)
         self._answers: dict[bytes, tuple[float, bytes]] = {}
@@ -119,6 +120,7 @@ class ServerEndpoint(Endpoint):
         if kind != INIT:
             self.drops["type_unknown"] += 1
             return
+        self.handshakes_seen += 1
         refusal = self._responder.refusal(datagram)
         if refusal is not None:
             self.drops[refusal] += 1

@@ -8,9 +8,11 @@ measured once per batch.
 An address is a tuple (host, port, local address or None, scope id); the core never looks inside.
 """
 
+import ctypes
 import errno
 import socket
 import struct
+import sys
 import time
 from collections.abc import Hashable, Sequence
 from typing import cast
@@ -19,6 +21,8 @@ from mpbond.errors import PlatformError
 from mpbond.io.ports import Buffer, Received
 
 SO_TIMESTAMPNS = 35
+SO_ATTACH_FILTER, SO_DETACH_FILTER, SO_MEMINFO = 26, 27, 55
+UDP_HEADER = 8  # bytes
 IP_PKTINFO = 8
 IPV6_RECVPKTINFO, IPV6_PKTINFO = 49, 50
 UDP_SEGMENT = 103
@@ -117,6 +121,24 @@ class UdpSocket:
             return _REFUSALS.get(error.errno or 0, "send_failed")
         return None
 
+    def admit_handshakes(self, share: float | None, kind: int, size: int) -> None:
+        """Let the kernel pass only a random share of the datagrams of a kind; None: all of them.
+
+        `kind` is their first byte, `size` the only length they may have. Everything else passes.
+        """
+        if share is None:
+            self._socket.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
+            return
+        program = _handshake_filter(share, kind, size)
+        buffer = ctypes.create_string_buffer(program)
+        header = struct.pack("@HP", len(program) // 8, ctypes.addressof(buffer))
+        self._socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, header)
+
+    def kernel_drops(self) -> int:
+        """Return how many datagrams the kernel has dropped: filtered, or the buffer was full."""
+        info = self._socket.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36)
+        return int.from_bytes(info[32:36], sys.byteorder)
+
     def close(self) -> None:
         """Release the socket."""
         self._socket.close()
@@ -136,6 +158,25 @@ class UdpSocket:
                 sock.setsockopt(socket.SOL_SOCKET, force, BUFFER_SIZE)  # SO_…BUFFORCE
             except PermissionError:
                 sock.setsockopt(socket.SOL_SOCKET, plain, BUFFER_SIZE)
+
+
+def _handshake_filter(share: float, kind: int, size: int) -> bytes:
+    """Return a classic BPF program; the packet begins with the UDP header."""
+    threshold = min(0xFFFFFFFF, int(share * 2**32))
+    load_byte, load_length, load_word = 0x30, 0x80, 0x20
+    equal, at_least, give = 0x15, 0x35, 0x06
+    random_word = 0xFFFFF000 + 56  # SKF_AD_OFF + SKF_AD_RANDOM
+    program = (
+        (load_byte, 0, 0, UDP_HEADER),
+        (equal, 0, 4, kind),  # another kind passes
+        (load_length, 0, 0, 0),
+        (equal, 0, 3, UDP_HEADER + size),  # of a wrong length: dropped
+        (load_word, 0, 0, random_word),
+        (at_least, 1, 0, threshold),
+        (give, 0, 0, 0xFFFFFFFF),
+        (give, 0, 0, 0),
+    )
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
 
 
 def payload_mtu(link_mtu: int, family: int) -> int:

@@ -1,5 +1,6 @@
 """`mpbond server`: one UDP port, many clients, and the way out."""
 
+import asyncio
 import base64
 import logging
 import socket
@@ -8,6 +9,7 @@ from random import SystemRandom
 from typing import Any
 
 from mpbond.config import PeerConfig, ServerConfig, load_server
+from mpbond.core.envelope import INIT, INIT_SIZE
 from mpbond.core.peers import Peer, Peers
 from mpbond.core.scheduler import SCHEDULERS
 from mpbond.core.server import ServerEndpoint, ServerSettings
@@ -20,9 +22,14 @@ from mpbond.io.system import SystemState
 from mpbond.io.udp import UdpSocket, payload_mtu
 from mpbond.runtime.ciphers import preferred_ciphers
 from mpbond.runtime.control import Request
+from mpbond.runtime.flood import FloodGuard
 from mpbond.runtime.program import Program, parse_direction, parse_hold, session_status
 
 DEFAULT_LINK_MTU = 1500  # bytes
+WATCH_INTERVAL = 0.2  # seconds between looks at what the kernel dropped
+FLOOD_WARNING = (
+    "A flood of handshake messages is under way: new clients may take longer to connect."
+)
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +43,8 @@ class ServerProgram(Program[ServerConfig]):
         super().__init__(config)
         self.endpoint: ServerEndpoint
         self._names = {peer.public_key: peer.name for peer in config.clients}
+        self._sockets: list[UdpSocket] = []
+        self._flood = FloodGuard()
 
     def make_endpoint(self) -> ServerEndpoint:
         """Build the core."""
@@ -59,7 +68,6 @@ class ServerProgram(Program[ServerConfig]):
         self.addresses = _own_interfaces(config)
         await self.on_system(set_up_system, config, self.system)
         link_mtu = await self.on_system(_largest_link_mtu, config.tun)
-        opened = 0
         for listen in config.listen:
             family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
             try:
@@ -72,9 +80,10 @@ class ServerProgram(Program[ServerConfig]):
                     continue
                 raise
             self.driver.add_socket(port)
-            opened += 1
-        if not opened:
+            self._sockets.append(port)
+        if not self._sockets:
             raise PlatformError("No address of [server] listen can be used on this machine.")
+        self.spawn(self._watch_sockets(), "sockets")
 
     def handle_event(self, event: Event) -> None:
         """Write down who comes and goes."""
@@ -152,6 +161,26 @@ class ServerProgram(Program[ServerConfig]):
         self.driver.turn()
         self.spawn(self.on_system(set_up_system, config, self.system), "system")
         _log.info("configuration reloaded: %d clients", len(after))
+
+    async def _watch_sockets(self) -> None:
+        """Guard against floods, and count what the kernel dropped."""
+        drops = self.endpoint.drops
+        dropped = 0
+        while True:
+            await asyncio.sleep(WATCH_INTERVAL)
+            flooded = self._flood.share is not None
+            total = sum(port.kernel_drops() for port in self._sockets)
+            drops["handshake_flood" if flooded else "receive_buffer_full"] += total - dropped
+            dropped = total
+            if self._flood.update(self.endpoint.handshakes_seen, self.driver.now()):
+                share = self._flood.share
+                for port in self._sockets:
+                    port.admit_handshakes(share, INIT, INIT_SIZE)
+                if share is None:
+                    self.warnings.pop("flood", None)
+                elif not flooded:
+                    self.warnings["flood"] = FLOOD_WARNING
+                    _log.warning("%s", FLOOD_WARNING)
 
     def _chosen(self, name: Any) -> list[Session]:
         sessions = list(self.endpoint.sessions.values())
