@@ -16,6 +16,7 @@ gateways it had from them; on links, and before forwarding is switched on, 1 bec
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Final
 
 from mpbond.errors import PlatformError
@@ -34,23 +35,23 @@ _ADDR_GEN_MODE_NONE: Final = "1"
 def settle_link(ledger: SysctlLedger, name: str, links: Collection[str]) -> None:
     """Makes a link's settings right; `links` are the names of all links known so far.
 
-    Raises:
-        PlatformError: not permitted. That the link is gone is no error.
+    What cannot be set is only logged: one modem works without, and in a container, where /proc/sys
+    is read-only, whoever started it may have set it already.
     """
     for key, least in _AT_LEAST.items():
         path = f"net/ipv4/conf/{name}/{key}"
         present = read_sysctl(path)
         if present is not None:
-            _change(ledger, path, str(max(int(present), least)))
+            ledger.prefer(path, str(max(int(present), least)))
     everywhere = "net/ipv4/conf/all/arp_filter"
     if ledger.original(everywhere) == "1":
         # `all` counts for each interface: it stays in force for those that are not links
         for other in interfaces("ipv4"):
             if other != name and other not in links:
-                _change(ledger, f"net/ipv4/conf/{other}/arp_filter", "1")
-        ledger.change(everywhere, "0")
+                ledger.prefer(f"net/ipv4/conf/{other}/arp_filter", "1")
+        ledger.prefer(everywhere, "0")
     if read_sysctl(f"net/ipv4/conf/{name}/arp_filter") is not None:
-        _change(ledger, f"net/ipv4/conf/{name}/arp_filter", "0")
+        ledger.prefer(f"net/ipv4/conf/{name}/arp_filter", "0")
     if read_sysctl(FORWARDING[6]) == "1":
         _accept_advertisements(ledger, name)
 
@@ -73,7 +74,7 @@ def forward(ledger: SysctlLedger, versions: Collection[int], tun: str) -> None:
 
 
 def settle_tun(name: str, *, ipv6: bool, echo: Callable[[str], None], dry_run: bool) -> None:
-    """Keeps the kernel's own IPv6 chatter out of the TUN. Not journalled: dies with the device.
+    """Gives the TUN IPv6 if wanted, without the kernel's own chatter. Dies with the device.
 
     Raises:
         PlatformError: IPv6 is wanted and cannot be had, or not permitted.
@@ -83,23 +84,20 @@ def settle_tun(name: str, *, ipv6: bool, echo: Callable[[str], None], dry_run: b
         raise PlatformError(
             f"{name} cannot have IPv6 addresses: this kernel has no IPv6; use IPv4 only"
         )
-    wanted = {"addr_gen_mode": _ADDR_GEN_MODE_NONE} | ({"disable_ipv6": "0"} if ipv6 else {})
-    for key, value in wanted.items():
-        if read_sysctl(f"{base}/{key}") not in (None, value):
-            echo(command(f"{base}/{key}", value))
-            if not dry_run:
-                write_sysctl(f"{base}/{key}", value)
+    silence, disabled = f"{base}/addr_gen_mode", f"{base}/disable_ipv6"
+    if read_sysctl(silence) not in (None, _ADDR_GEN_MODE_NONE):
+        echo(command(silence, _ADDR_GEN_MODE_NONE))
+        if not dry_run:
+            # chatter that cannot be helped is dropped and counted at the other end
+            with contextlib.suppress(PlatformError):
+                write_sysctl(silence, _ADDR_GEN_MODE_NONE)
+    if ipv6 and read_sysctl(disabled) == "1":
+        echo(command(disabled, "0"))
+        if not dry_run:
+            write_sysctl(disabled, "0")
 
 
 def _accept_advertisements(ledger: SysctlLedger, name: str) -> None:
     path = f"net/ipv6/conf/{name}/accept_ra"
     if read_sysctl(path) in ("1", "2"):
-        _change(ledger, path, "2")
-
-
-def _change(ledger: SysctlLedger, path: str, value: str) -> None:
-    try:
-        ledger.change(path, value)
-    except PlatformError:
-        if read_sysctl(path) is not None:
-            raise
+        ledger.prefer(path, "2")

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import socket
 from typing import TYPE_CHECKING, Any, Final
@@ -26,6 +27,8 @@ from mpbond.io import journal
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 _ROOT: Final = "/proc/sys"
 _LEDGER: Final = "sysctls.json"
@@ -89,6 +92,7 @@ class SysctlLedger:
         self._user = user
         self._dry_run = dry_run
         self._echo = echo
+        self._lamented: set[str] = set()
 
     def change(self, path: str, value: str, drags: Iterable[str] = ()) -> None:
         """Sets a value, having put down the old one and those it drags along.
@@ -119,6 +123,20 @@ class SysctlLedger:
         if present != value:
             self._echo(command(path, value))
             write_sysctl(path, value)
+
+    def prefer(self, path: str, value: str) -> None:
+        """Sets a value if it can be set; else says so in the log, once.
+
+        For what usually is right already where it cannot be set, as in a container.
+        """
+        if path in self._lamented:
+            return
+        try:
+            self.change(path, value)
+        except PlatformError as error:
+            if read_sysctl(path) is not None:
+                self._lamented.add(path)
+                logger.warning("%s; going on without", error)
 
     def original(self, path: str) -> str | None:
         """Returns the value a setting had before any of us changed it."""

@@ -4,10 +4,11 @@
     192.168.1.2          ├─ modem2 (the same)              ─┼─ router ── server 203.0.113.10
                          └─ modem3 (the same)              ─┘            2001:db8:ff::10
 
-Each link m1, m2, m3 of the client has the same address 192.168.8.100/24, the same gateway, and a
-default route in main with a metric of its own, as a DHCP client leaves it. Modems NAT IPv4 to their
-public address 100.64.<n>.2 and route 2001:db8:<n>::/64; so what the server sees as the source tells
-which modem was passed. The client starts with the strictest rp_filter.
+Each link m1, m2, m3 of the client has the same hardware address (sticks of one make often do), the
+same 192.168.8.100/24, the same gateway, and a default route in main with a metric of its own, as a
+DHCP client leaves it. All modems advertise the same IPv6 prefix. They NAT to their public addresses
+100.64.<n>.2 and 2001:db8:f0<n>::2; so what the server sees as the source tells which modem was
+passed. The client starts with the strictest rp_filter.
 """
 
 import concurrent.futures
@@ -29,6 +30,8 @@ SERVER = "203.0.113.10"
 SERVER6 = "2001:db8:ff::10"
 LAN_HOST = "192.168.1.2"
 PORT = 4510
+PREFIX6 = "fd00:8::"
+HARDWARE = "0c:5b:8f:27:9a:64"
 MODEMS = (1, 2, 3)
 _CLONE_NEWNET = 0x40000000
 
@@ -101,13 +104,13 @@ class World:
 
     def connect_modem(self, number: int) -> None:
         """What a USB modem and the DHCP client do to the router when it is plugged in."""
-        self._wire("client", f"m{number}", f"modem{number}", "usb")
+        self._wire("client", f"m{number} address {HARDWARE}", f"modem{number}", "usb")
         self.spaces.ip(
             f"modem{number}",
             "addr flush dev usb scope link",
             "addr add 192.168.8.1/24 dev usb",
             "addr add fe80::1/64 dev usb",
-            f"addr add 2001:db8:{number}::1/64 dev usb",
+            f"addr add {PREFIX6}1/64 dev usb",
         )
         self.lease(number)
 
@@ -122,13 +125,12 @@ class World:
         """Sends one router advertisement from a modem."""
         inside = Inside(self.spaces.full(f"modem{number}"))
         try:
-            inside(send_advertisement, "usb", f"2001:db8:{number}::")
+            inside(send_advertisement, "usb", PREFIX6)
         finally:
             inside.close()
 
     def close(self) -> None:
         for thread, endpoint in self._servers:
-            endpoint.shutdown(socket.SHUT_RDWR) if endpoint.type == socket.SOCK_STREAM else None
             endpoint.close()
             thread.join()
         for inside in self._threads:
@@ -142,7 +144,6 @@ class World:
             "router",
             f"addr add 100.64.{number}.1/24 dev up{number}",
             f"addr add 2001:db8:f0{number}::1/64 dev up{number}",
-            f"route add 2001:db8:{number}::/64 via 2001:db8:f0{number}::2",
         )
         self.spaces.ip(
             modem,
@@ -153,8 +154,8 @@ class World:
         )
         self.spaces.nft(
             modem,
-            "add table ip nat; add chain ip nat post { type nat hook postrouting priority 100; };"
-            'add rule ip nat post oifname "wan" masquerade',
+            "add table inet nat; add chain inet nat post { type nat hook postrouting priority 100; };"
+            'add rule inet nat post oifname "wan" masquerade',
         )
         self.connect_modem(number)
 
@@ -162,7 +163,7 @@ class World:
         self.spaces.ip(
             a, f"link add {a_device} type veth peer name {b_device} netns {self.spaces.full(b)}"
         )
-        self.spaces.ip(a, f"link set {a_device} up")
+        self.spaces.ip(a, f"link set {a_device.split()[0]} up")
         self.spaces.ip(b, f"link set {b_device} up")
 
     def _echo(self, name: str, address: str) -> None:
