@@ -8,7 +8,6 @@ from collections.abc import Mapping
 
 from mpbond.core.acks import AckTimer
 from mpbond.core.lanes import Lanes
-from mpbond.core.liveness import DOWN, NEW, PROBING
 from mpbond.core.parts import Parts
 from mpbond.core.path import Path
 from mpbond.core.stats import Drops, OrderStats
@@ -25,6 +24,7 @@ from mpbond.core.wire import (
     recover,
 )
 
+HEARD = 1.0  # seconds since a datagram during which a path counts though it is not up
 DEFAULT_HOLD = 0.1  # seconds, until the peer has told what to use
 
 
@@ -82,7 +82,7 @@ class Receiver:
         """Give up gaps that are proven lost or whose hold has expired."""
         if not self.lanes.has_gaps:
             return
-        frontier = self._frontier()
+        frontier = self._frontier(now)
         if frontier is not None:
             self.lanes.release_proven(frontier, now)
         self.lanes.release_expired(self.hold, now)
@@ -105,11 +105,15 @@ class Receiver:
         frame = ack_frame(AckFrame(self._ack_number, hold, tuple(blocks)))
         return frame, {block.path_id: block.largest for block in blocks}
 
-    def _frontier(self) -> int | None:
-        """The send order that every live path has passed; None when no path can tell."""
-        orders = [
-            path.order_received or 0
-            for path in self._paths.values()
-            if path.usable and path.liveness.state not in (DOWN, NEW, PROBING)
-        ]
-        return min(orders) if orders else None
+    def _frontier(self, now: float) -> int | None:
+        """The send order that every path which may still bring packets has passed.
+
+        A path that is up but has told no order yet may be bringing the very first packets, so it
+        proves nothing; one that is not up counts while it is heard. None when no path can tell.
+        """
+        orders = []
+        for path in self._paths.values():
+            heard = path.last_received is not None and now - path.last_received < HEARD
+            if path.up or (path.usable and heard and path.order_received is not None):
+                orders.append(path.order_received or 0)
+        return min(orders, default=None)

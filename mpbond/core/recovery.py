@@ -142,6 +142,10 @@ class SentLog:
             self.lost_count += 1
         return sent
 
+    def expire(self, before: float) -> list[Sent]:
+        """Remove and return as lost what left before a time: a dead path would collect probes."""
+        return self._take_while(lambda _number, sent: sent.time < before)
+
     def abandon(self) -> list[Sent]:
         """Give up on everything outstanding: the path has gone."""
         return self._take_while(lambda _number, _sent: True)

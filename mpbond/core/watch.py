@@ -13,6 +13,7 @@ from mpbond.core.sender import Sender
 from mpbond.core.wire import PING, frame
 
 RECEIVE_SILENCE = 0.2  # seconds without a datagram after which a receiving path is probed once
+REMEMBERED = 10.0  # seconds that an unanswered datagram of a doubtful path is waited for
 NEVER = float("inf")
 _PING = frame(PING)
 
@@ -65,6 +66,7 @@ class Watch:
         if path.usable and probe is not None and probe <= due:
             path.liveness.on_probe_sent(now)
             path.pending.append(_PING)
+            self._sender.requeue(path.sent.expire(now - REMEMBERED))
         if self._keepalive_time(path) <= due:
             path.last_sent = now
             path.pending.append(_PING)
