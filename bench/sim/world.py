@@ -84,6 +84,10 @@ class World:
         assert isinstance(self.server.endpoint, ServerEndpoint)
         return self.server.endpoint
 
+    @property
+    def server_private_key(self) -> bytes:
+        return self._server_settings.private_key
+
     def at(self, time: float, action: Callable[[], None]) -> None:
         """Do something at a time."""
         heappush(self._queue, (time, next(self._ids), action))
