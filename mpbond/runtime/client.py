@@ -22,7 +22,7 @@ from mpbond.core.keys import REKEY_AFTER
 from mpbond.core.scheduler import SCHEDULERS
 from mpbond.core.transmit import Configured, Event, PathChanged, SessionEnded, SessionStarted
 from mpbond.core.wire import DATA_OVERHEAD, HEADER_SIZE, TAG_SIZE
-from mpbond.errors import ControlError
+from mpbond.errors import ControlError, PlatformError
 from mpbond.io.firewall import ClientRules
 from mpbond.io.netlink import LinkState, LinkWatcher
 from mpbond.io.system import SystemState
@@ -90,12 +90,12 @@ class ClientProgram(Program[ClientConfig]):
         config = self.config
         self.mtu = config.mtu or DEFAULT_TUN_MTU
         await self._resolve()
-        if config.default_route or config.masquerade:
-            await self.on_system(self.system.enable_forwarding)
         await self.on_system(self.system.tun_up, [], self.mtu)
         if config.default_route and config.when_down == "block":
             await self._route_default(True)
         await self._apply_firewall()
+        if config.default_route or config.masquerade:
+            await self.on_system(self.system.enable_forwarding)  # its guard stands by now
         loop = asyncio.get_running_loop()
 
         def on_change(picture: dict[str, LinkState]) -> None:
@@ -199,8 +199,13 @@ class ClientProgram(Program[ClientConfig]):
         for name, state in picture.items():
             settings = self.config.settings_of(name)
             gateways = (settings.gateway,) if settings.gateway is not None else ()
-            table = await self.on_system(self.system.link_table, state, gateways)
-            self._update_link(state, settings, usable=state.up and table is not None)
+            try:
+                table = await self.on_system(self.system.link_table, state, gateways)
+                self._update_link(state, settings, usable=state.up and table is not None)
+                self.warnings.pop(name, None)
+            except PlatformError as error:
+                _log.warning("link %s: %s", name, error)
+                self.warnings[name] = f"link {name}: {error}"
         if names_changed:
             await self._apply_firewall()
         await self._fit_mtu()
@@ -375,8 +380,6 @@ class ClientProgram(Program[ClientConfig]):
 
 def rehearse(config: ClientConfig, system: SystemState, links: Mapping[str, LinkState]) -> None:
     """Echo what a start would change now (`--dry-run`); addresses come from the server later."""
-    if config.default_route or config.masquerade:
-        system.enable_forwarding()
     system.tun_up([], config.mtu or DEFAULT_TUN_MTU)
     for name, state in links.items():
         gateway = config.settings_of(name).gateway
@@ -395,3 +398,4 @@ def rehearse(config: ClientConfig, system: SystemState, links: Mapping[str, Link
                 guard=system.not_forwarding(),
             )
         )
+        system.enable_forwarding()

@@ -198,7 +198,6 @@ class ServerProgram(Program[ServerConfig]):
 def set_up_system(config: ServerConfig, system: SystemState) -> None:
     """Make the system what the configuration says; also the rehearsal of `--dry-run`."""
     routes = tuple(route for peer in config.clients for route in peer.routes)
-    system.enable_forwarding()
     system.tun_up(_interfaces(config), config.mtu)
     for route in routes:
         system.route(route)
@@ -213,6 +212,7 @@ def set_up_system(config: ServerConfig, system: SystemState) -> None:
             guard=system.not_forwarding(),
         )
     )
+    system.enable_forwarding()  # its guard stands by now
 
 
 def _peer(config: PeerConfig) -> Peer:
