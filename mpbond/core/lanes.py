@@ -86,7 +86,7 @@ class Lanes:
         if not self._is_new(lane, sequence):
             return
         if sequence > lane.highest:
-            if sequence > lane.highest + 1:
+            if sequence > max(lane.highest + 1, lane.next):  # FORWARD may have taken `next` beyond
                 lane.gaps.append(Gap(sequence - 1, order, now))
                 self._gapped[number] = lane
             lane.highest = sequence

@@ -95,6 +95,8 @@ class SentLog:
         top: Sent | None = None
         outstanding = self._outstanding
         for near, far in ranges:
+            if near > largest:
+                break  # below zero
             for first, last in self._acked.add(max(0, largest - far), largest - near):
                 for number in range(first, last + 1):
                     sent = outstanding.pop(number, None)
