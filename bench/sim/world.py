@@ -29,11 +29,16 @@ SERVER_SOCKET = 0
 
 @dataclass
 class Side:
-    """What a test looks at: the packets that came out, with their times, and the events."""
+    """What a test looks at: the packets that came out, with their times, and the events.
+
+    `name` is "client" or "server", or what a further box was called.
+    """
 
     endpoint: Endpoint
+    name: str
     packets: list[tuple[float, bytes]] = field(default_factory=list)
     events: list[tuple[float, Event]] = field(default_factory=list)
+    nat_ports: list[int] = field(default_factory=list)  # of a client, by link
 
 
 class World:
@@ -53,8 +58,8 @@ class World:
         self.now = 0.0
         self.links = list(links)
         self.steps = 0
-        self.nat_ports = [40000 + i for i in range(len(links))]
         self.on_packet: dict[str, Callable[[bytes], None]] = {}
+        self.on_transmit: Callable[[Side, Transmit], None] | None = None
         self.duplicate = 0.0  # probability that a datagram comes twice
         server_key, client_key = self.rng.randbytes(32), self.rng.randbytes(32)
         self._server_settings = server or ServerSettings(
@@ -69,10 +74,9 @@ class World:
         self._pools = tuple(pools)
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._ids = count()
-        self.server = Side(self._make_server())
-        self.client = Side(ClientEndpoint(self._client_settings, self.rng))
-        for index in range(len(links)):
-            self._add_client_link(index)
+        self.server = Side(self._make_server(), "server")
+        self.client = self._make_client("client")
+        self._sides = [self.client, self.server]
 
     @property
     def client_endpoint(self) -> ClientEndpoint:
@@ -83,6 +87,11 @@ class World:
     def server_endpoint(self) -> ServerEndpoint:
         assert isinstance(self.server.endpoint, ServerEndpoint)
         return self.server.endpoint
+
+    @property
+    def nat_ports(self) -> list[int]:
+        """The client's ports as the server sees them, by link."""
+        return self.client.nat_ports
 
     @property
     def server_private_key(self) -> bytes:
@@ -106,8 +115,7 @@ class World:
         while True:
             due = min(
                 self._queue[0][0] if self._queue else float("inf"),
-                self.client.endpoint.next_timeout(self.now),
-                self.server.endpoint.next_timeout(self.now),
+                *(side.endpoint.next_timeout(self.now) for side in self._sides),
             )
             if due > until:
                 self.now = until
@@ -117,7 +125,7 @@ class World:
             self.now = max(self.now, due)
             while self._queue and self._queue[0][0] <= self.now:
                 heappop(self._queue)[2]()
-            for side in (self.client, self.server):
+            for side in self._sides:
                 if side.endpoint.next_timeout(self.now) <= self.now:
                     side.endpoint.handle_timeout(self.now)
             self._drain()
@@ -131,7 +139,13 @@ class World:
         self.client.endpoint = ClientEndpoint(self._client_settings, self.rng)
         for index in range(len(self.links)):
             self.nat_ports[index] += 1000
-            self._add_client_link(index)
+            self._add_client_link(self.client, index)
+
+    def add_box(self, name: str) -> Side:
+        """Another box with the client's key, on the same links, behind ports of its own."""
+        side = self._make_client(name)
+        self._sides.append(side)
+        return side
 
     def rebind(self, index: int) -> None:
         """The NAT of a link maps the client to another port, and forgets the old one."""
@@ -141,40 +155,48 @@ class World:
         peer = Peer("client", public_key(self._client_settings.private_key))
         return ServerEndpoint(self._server_settings, Peers(self._pools, [peer]), self.rng)
 
-    def _add_client_link(self, index: int) -> None:
+    def _make_client(self, name: str) -> Side:
+        side = Side(ClientEndpoint(self._client_settings, self.rng), name)
+        for index in range(len(self.links)):
+            side.nat_ports.append(40000 + index)
+            self._add_client_link(side, index)
+        return side
+
+    def _add_client_link(self, side: Side, index: int) -> None:
+        assert isinstance(side.endpoint, ClientEndpoint)
         link = ClientLink(f"wwan{index}", (Target(index, SERVER_ADDRESS),))
-        self.client_endpoint.add_link(link, self.now)
+        side.endpoint.add_link(link, self.now)
 
     def _drain(self) -> None:
-        for side in (self.client, self.server):
+        for side in self._sides:
             endpoint = side.endpoint
             while (transmit := endpoint.poll_transmit(self.now)) is not None:
+                if self.on_transmit is not None:
+                    self.on_transmit(side, transmit)
                 self._carry(side, transmit)
-            name = "client" if side is self.client else "server"
             for packet in endpoint.poll_packets():
                 side.packets.append((self.now, packet))
-                if name in self.on_packet:
-                    self.on_packet[name](packet)
+                if side.name in self.on_packet:
+                    self.on_packet[side.name](packet)
             while (event := endpoint.poll_event()) is not None:
                 side.events.append((self.now, event))
 
     def _carry(self, side: Side, transmit: Transmit) -> None:
         datagram = b"".join(transmit.buffers)
-        if side is self.client:
+        if side is not self.server:
             index = transmit.socket
             arrival = self.links[index][0].transmit(len(datagram), self.now, self.rng)
-            source: Address = (f"nat{index}", self.nat_ports[index])
+            source: Address = (side.name, index, side.nat_ports[index])
             target = self.server
             socket = SERVER_SOCKET
         else:
             assert isinstance(transmit.address, tuple)
-            name, port = transmit.address
-            index = int(name[3:])
-            if port != self.nat_ports[index]:
+            name, index, port = transmit.address
+            target = next(other for other in self._sides if other.name == name)
+            if port != target.nat_ports[index]:
                 return
             arrival = self.links[index][1].transmit(len(datagram), self.now, self.rng)
             source = SERVER_ADDRESS
-            target = self.client
             socket = index
         if arrival is None:
             return
