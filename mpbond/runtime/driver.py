@@ -6,7 +6,8 @@ have a budget, so that no descriptor starves the others; descriptors are level-t
 wakes the loop again.
 
 Time is time.monotonic(), taken once per turn, never the loop's own clock: uvloop's advances in steps of
-1 ms. The timer may therefore fire up to 1 ms early or late; a turn that finds nothing due re-arms it.
+1 ms and its timers are rounded to that. Timers are set half a step late, so that none fires early and
+turns the loop for nothing.
 """
 
 import asyncio
@@ -19,6 +20,8 @@ from mpbond.core.transmit import Event
 from mpbond.io.ports import TunPort, UdpPort
 
 READ_BUDGET = 64  # packets or datagrams per turn and descriptor
+TIMER_STEP = 0.001  # seconds: uvloop's clock
+LONGEST_SLEEP = 3600.0  # seconds
 LATENESS_BOUNDS = (0.001, 0.002, 0.005, 0.010, 0.020, 0.050)  # seconds
 
 
@@ -130,8 +133,9 @@ class Driver:
 
     def _arm(self, due: float, now: float) -> None:
         if self._timer is not None:
-            if due >= self._due - 0.0005 and self._due > now:
-                return  # it fires early enough; waking once for nothing is cheaper than re-arming
+            if abs(due - self._due) < TIMER_STEP / 2:
+                return
             self._timer.cancel()
         self._due = due
-        self._timer = self._loop.call_later(min(3600.0, max(0.0, due - now)), self._on_timer)
+        delay = min(LONGEST_SLEEP, max(0.0, due - now)) + TIMER_STEP / 2
+        self._timer = self._loop.call_later(max(TIMER_STEP, delay), self._on_timer)
