@@ -19,6 +19,7 @@ from typing import Any
 from mpbond.config import ClientConfig, LinkConfig
 from mpbond.core.client import ClientEndpoint, ClientSettings, Link, Target
 from mpbond.core.keys import REKEY_AFTER
+from mpbond.core.path import Path
 from mpbond.core.scheduler import SCHEDULERS
 from mpbond.core.transmit import Configured, Event, PathChanged, SessionEnded, SessionStarted
 from mpbond.core.wire import DATA_OVERHEAD, HEADER_SIZE, TAG_SIZE
@@ -152,7 +153,7 @@ class ClientProgram(Program[ClientConfig]):
         session = self.endpoint.session
         sessions = []
         if session is not None:
-            shown = session_status(session, now, client=True)
+            shown = session_status(session, now, client=True, local=self._local)
             shown["scheduler"]["down"] = self.endpoint.settings.downlink_scheduler
             key = base64.b64encode(self.config.concentrator.public_key).decode()
             endpoint = self.config.concentrator.endpoints[0]
@@ -293,6 +294,17 @@ class ClientProgram(Program[ClientConfig]):
         if state.name not in self._open:
             return "has no gateway: is a DHCP client running on it?"
         return "up"
+
+    def _local(self, path: Path) -> str | None:
+        """The address that the path's datagrams leave from."""
+        opened = self._open.get(path.link or "")
+        if opened is None:
+            return None
+        version = 6 if isinstance(path.remote, tuple) and ":" in path.remote[0] else 4
+        for address in opened.state.addresses:
+            if address.version == version and not address.is_link_local:
+                return str(address.ip)
+        return None
 
     # -- the system around the tunnel -------------------------------------------------------------
 

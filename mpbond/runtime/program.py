@@ -17,6 +17,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 from mpbond import __version__
 from mpbond.config import ClientConfig, ServerConfig
 from mpbond.core.endpoint import Endpoint
+from mpbond.core.path import Path
 from mpbond.core.session import Session
 from mpbond.core.transmit import Event
 from mpbond.errors import ControlError, PlatformError
@@ -188,8 +189,10 @@ class Program(Generic[ConfigT]):
             self._system_thread.shutdown()
 
 
-def session_status(session: Session, now: float, *, client: bool) -> dict[str, Any]:
-    """Return what status shows of a session, with paths as the JSON schema has them."""
+def session_status(
+    session: Session, now: float, *, client: bool, local: Callable[[Path], str | None]
+) -> dict[str, Any]:
+    """Return what status shows of a session; `local` tells a path's own address."""
     shown = session.status(now)
     scheduler = shown.pop("scheduler")
     shown["scheduler"] = {
@@ -200,7 +203,7 @@ def session_status(session: Session, now: float, *, client: bool) -> dict[str, A
     for path, told in shown["paths"]:
         remote = path.remote
         told["remote"] = _address(remote) if isinstance(remote, tuple) else str(remote)
-        told["local"] = None
+        told["local"] = local(path)
         paths.append(told)
     shown["paths"] = paths
     return shown

@@ -4,12 +4,13 @@ import asyncio
 import base64
 import logging
 import socket
-from ipaddress import ip_interface
+from ipaddress import ip_address, ip_interface
 from random import SystemRandom
 from typing import Any
 
 from mpbond.config import PeerConfig, ServerConfig, load_server
 from mpbond.core.envelope import INIT, INIT_SIZE
+from mpbond.core.path import Path
 from mpbond.core.peers import Peer, Peers
 from mpbond.core.scheduler import SCHEDULERS
 from mpbond.core.server import ServerEndpoint, ServerSettings
@@ -130,7 +131,7 @@ class ServerProgram(Program[ServerConfig]):
                     "public_key": base64.b64encode(session.peer).decode(),
                     "addresses": [str(address) for address in peer.addresses] if peer else [],
                     "routes": [str(route) for route in peer.routes] if peer else [],
-                    **session_status(session, now, client=False),
+                    **session_status(session, now, client=False, local=_local),
                 }
             )
         return {
@@ -213,6 +214,12 @@ def set_up_system(config: ServerConfig, system: SystemState) -> None:
         )
     )
     system.enable_forwarding()  # its guard stands by now
+
+
+def _local(path: Path) -> str | None:
+    """The address of this machine that the path's client speaks to."""
+    spoken_to = path.remote[2] if isinstance(path.remote, tuple) else None
+    return None if spoken_to is None else str(ip_address(spoken_to))
 
 
 def _peer(config: PeerConfig) -> Peer:
