@@ -45,8 +45,8 @@ class ControlChannel:
 
 def _unpack(body: bytes) -> dict[str, Any]:
     try:
-        message = msgpack.unpackb(body, strict_map_key=True, max_buffer_size=2 * MAXIMUM_SIZE)
-    except Exception as error:  # msgpack raises a dozen kinds, ValueError and its own among them
+        message = msgpack.unpackb(body, strict_map_key=True)  # lengths are bounded by the body's
+    except (ValueError, msgpack.UnpackException) as error:
         raise WireError("CONTROL is not msgpack") from error
     if not isinstance(message, dict) or not all(isinstance(key, str) for key in message):
         raise WireError("CONTROL is not a map")
