@@ -19,7 +19,7 @@ def sender(posted):
 
 @pytest.fixture
 def receiver():
-    return ControlChannel(lambda frame: None)
+    return ControlChannel([].append)
 
 
 def give(receiver, frame):
