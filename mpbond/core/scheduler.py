@@ -12,6 +12,7 @@ from typing import Protocol
 from mpbond.core.flow import mix
 
 CACHE_LIMIT = 1 << 14  # flows
+LAST_TURN = 256  # above every path id
 
 
 class Candidate(Protocol):
@@ -41,13 +42,15 @@ class RoundRobin:
         self._last = -1
 
     def choose(self, paths: Sequence[Candidate], flow: int, size: int) -> int:
-        """Return the first path whose id follows the last one used."""
+        """Return the path whose id follows the last one used; paths come in any order."""
+        last = self._last
+        best, best_turn = 0, 2 * LAST_TURN
         for at, path in enumerate(paths):
-            if path.id > self._last:
-                self._last = path.id
-                return at
-        self._last = paths[0].id
-        return 0
+            turn = path.id if path.id > last else path.id + LAST_TURN
+            if turn < best_turn:
+                best, best_turn = at, turn
+        self._last = paths[best].id
+        return best
 
 
 class Weighted:
