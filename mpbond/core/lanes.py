@@ -22,7 +22,7 @@ from mpbond.core.stats import OrderStats
 from mpbond.core.wire import SEQUENCE_SPACE, recover
 
 REMEMBERED = 2048  # sequences per lane for the detection of copies
-MAXIMUM_JUMP = 1 << 16  # sequences; a larger one is a peer gone wrong
+MAXIMUM_JUMP = 1 << 16  # sequences; after a larger one the lane starts again
 BUFFER_LIMIT = 4 << 20  # bytes over all lanes
 PACKET_COST = 128  # bytes a held packet costs besides its own
 _MAP_MASK = (1 << REMEMBERED) - 1
@@ -83,6 +83,8 @@ class Lanes:
         if lane is None:
             lane = self._lanes[number] = Lane()
         sequence = recover(sequence, lane.highest + 1, SEQUENCE_SPACE)
+        if sequence > lane.highest + MAXIMUM_JUMP:
+            self._start_again(number, lane, sequence, now)
         if not self._is_new(lane, sequence):
             return
         if sequence > lane.highest:
@@ -128,17 +130,25 @@ class Lanes:
                 self._give_up(number, lane, now)
 
     def release_expired(self, hold: float, now: float) -> None:
-        """Give up every gap whose hold has expired."""
+        """Give up every gap whose hold has expired; with no hold at all nothing counts as skipped."""
+        skipped = self._stats.skipped
         for number, lane in list(self._gapped.items()):
             while lane.gaps and lane.gaps[0].time + hold <= now + 1e-9:
                 self._give_up(number, lane, now)
+        if hold == 0:
+            self._stats.skipped = skipped
+
+    def _start_again(self, number: int, lane: Lane, sequence: int, now: float) -> None:
+        """The lane goes on so far ahead that what lies between was lost in some long outage."""
+        self._stats.restarted += 1
+        while lane.gaps:
+            self._give_up(number, lane, now)
+        lane.next, lane.highest, lane.seen = sequence, sequence - 1, 0
+        lane.forwarded.clear()
 
     def _is_new(self, lane: Lane, sequence: int) -> bool:
-        """Mark a sequence as seen; False when it is a copy, or nothing a sane peer would send."""
+        """Mark a sequence as seen; False when it is a copy, or too old to tell."""
         ahead = sequence - lane.highest
-        if ahead > MAXIMUM_JUMP:
-            self._stats.implausible += 1
-            return False
         if ahead > 0:
             lane.seen = (lane.seen << ahead | 1) & _MAP_MASK if ahead < REMEMBERED else 1
             return True

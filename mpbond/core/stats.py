@@ -22,7 +22,7 @@ class OrderStats:
         self.duplicate = 0
         self.skipped = 0
         self.overflow = 0
-        self.implausible = 0
+        self.restarted = 0
         self._histogram = [0] * (len(HOLD_BOUNDS) + 1)
 
     def note_hold(self, seconds: float) -> None:
@@ -42,7 +42,7 @@ class OrderStats:
             "duplicate": self.duplicate,
             "skipped": self.skipped,
             "overflow": self.overflow,
-            "implausible": self.implausible,
+            "restarted": self.restarted,
             "hold_seconds": {"le": list(HOLD_BOUNDS), "count": list(self._histogram)},
         }
 

@@ -218,15 +218,24 @@ def test_an_old_forward_changes_nothing():
     assert lanes.delivered == [0, 1, 2, 3]
 
 
-def test_the_largest_jump_is_taken_and_a_larger_one_is_counted_and_dropped():
+def test_after_the_largest_jump_a_gap_is_waited_for_and_after_a_larger_one_the_lane_starts_again():
     lanes = Arrivals()
     lanes.come(0)
     lanes.come(MAXIMUM_JUMP)
-    assert lanes.stats.implausible == 0
-    lanes.come(2 * MAXIMUM_JUMP + 1)
-    assert lanes.stats.implausible == 1
-    lanes.release_expired(HOLD, now=9.0)
-    assert lanes.delivered == [0, MAXIMUM_JUMP]
+    assert lanes.delivered == [0]
+    beyond = 2 * MAXIMUM_JUMP + 1
+    lanes.come(beyond, beyond + 1)
+    assert lanes.stats.restarted == 1
+    assert lanes.delivered == [0, MAXIMUM_JUMP, beyond, beyond + 1]
+
+
+def test_without_a_hold_nothing_counts_as_skipped():
+    lanes = Arrivals()
+    lanes.come(0, 2)
+    lanes.release_expired(0.0, now=9.0)
+    lanes.come(3)
+    assert lanes.delivered == [0, 2, 3]
+    assert lanes.stats.skipped == 0
 
 
 def test_sequences_go_on_across_the_end_of_their_22_bits():

@@ -17,7 +17,7 @@ def test_a_held_packet_is_counted_in_the_first_bucket_that_is_large_enough():
 def test_the_order_counters_are_shown_under_their_names():
     stats = OrderStats()
     stats.held, stats.late, stats.duplicate = 1, 2, 3
-    stats.skipped, stats.overflow, stats.implausible = 4, 5, 6
+    stats.skipped, stats.overflow, stats.restarted = 4, 5, 6
     shown = stats.as_dict()
     del shown["hold_seconds"]
     assert shown == {
@@ -26,7 +26,7 @@ def test_the_order_counters_are_shown_under_their_names():
         "duplicate": 3,
         "skipped": 4,
         "overflow": 5,
-        "implausible": 6,
+        "restarted": 6,
     }
 
 
