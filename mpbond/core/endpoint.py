@@ -165,12 +165,12 @@ class Endpoint:
 
     def _register(self, session: Session) -> None:
         """Make the session's present key pairs reachable, and only those."""
-        keep = {pair.local_index for pair in session.keys.all()}
-        for index in [i for i, (owner, _) in self._by_index.items() if owner is session]:
-            if index not in keep:
-                del self._by_index[index]
-        for pair in session.keys.all():
-            self._by_index[pair.local_index] = (session, pair)
+        pairs = {pair.local_index: pair for pair in session.keys.all()}
+        for index in session.indices - pairs.keys():
+            del self._by_index[index]
+        session.indices = set(pairs)
+        for index, pair in pairs.items():
+            self._by_index[index] = (session, pair)
 
     def _adopt(self, session: Session) -> None:
         session.socket_mtu = self.socket_mtu
@@ -178,8 +178,9 @@ class Endpoint:
         self._dirty[session.id] = session
 
     def _forget(self, session: Session) -> None:
-        for pair in session.keys.all():
-            self._by_index.pop(pair.local_index, None)
+        for index in session.indices:
+            del self._by_index[index]
+        session.indices = set()
         self.sessions.pop(session.id, None)
         self._dirty.pop(session.id, None)
         self._deadlines.pop(session.id, None)

@@ -70,6 +70,13 @@ class Inbound:
         self._mtu_of = mtu_of
         self._abandon = abandon
         self._ack_number: int | None = None
+        self._early: dict[int, PathStatus] = {}  # of paths that nothing has come on yet
+
+    def welcome(self, path: Path, now: float) -> None:
+        """Obey what the client has said of a path before anything came on it."""
+        status = self._early.pop(path.id, None)
+        if status is not None:
+            self._obey(path, status, now)
 
     def handle(
         self, path: Path, plain: bytes, source: Address, receive_time: float, now: float
@@ -150,14 +157,18 @@ class Inbound:
             self._drops["frame_unexpected"] += 1
         elif kind == ABANDON:
             self._abandon(path_id)
-        elif kind == STATUS and path is not None:
-            self._obey(path, parse_status(rest), now)
+        elif kind == STATUS:
+            status = parse_status(rest)
+            early = self._early.get(path_id)
+            if path is not None:
+                self._obey(path, status, now)
+            elif early is None or _is_newer(status.number, early.number):
+                self._early[path_id] = status
         return True
 
     def _obey(self, path: Path, status: PathStatus, now: float) -> None:
         """The client knows its links: take what it says of one, unless it has said newer things."""
-        newer = 0 < (status.number - path.status_number) & 0xFFFF < 0x8000
-        if path.status_number >= 0 and not newer:
+        if path.status_number >= 0 and not _is_newer(status.number, path.status_number):
             return
         path.status_number = status.number
         path.weight, path.tier, path.cap = status.weight, status.tier, status.cap
@@ -167,3 +178,8 @@ class Inbound:
         if status.usable and not path.usable:
             path.liveness.start(now, "its link is back")
         path.usable = status.usable
+
+
+def _is_newer(number: int, than: int) -> bool:
+    """Does a STATUS number of 16 bits follow another?"""
+    return 0 < (number - than) & 0xFFFF < 0x8000

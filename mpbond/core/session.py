@@ -62,6 +62,7 @@ class Session:
         self.id = session_id
         self.peer = peer
         self.keys = KeyRing(pair)
+        self.indices: set[int] = set()  # receiver indices by which the endpoint finds us
         self.started = now
         self.last_received = now
         self.handshakes = 1
@@ -338,6 +339,7 @@ class Session:
         path.prover = Prover(self._rng)
         path.liveness.start(now, "its address is being proven")
         self.paths[path_id] = path
+        self._inbound.welcome(path, now)
         return path
 
     def _mtu_of(self, socket: int) -> int:

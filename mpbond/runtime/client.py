@@ -229,12 +229,11 @@ class ClientProgram(Program[ClientConfig]):
             self.endpoint.add_link(Link(name, targets, settings.weight), now)
             _log.info("link %s joins", name)
             return
-        changed = opened.state != state
-        opened.state = state
         link = self.endpoint.links[name]
-        if families and changed:
-            targets = self._targets(opened, state, families)
+        targets = self._targets(opened, state, families)
+        if targets and (opened.state != state or targets != list(link.targets)):
             self.endpoint.change_link(name, targets, now)
+        opened.state = state
         if bool(families) != link.usable:
             self.endpoint.set_link_usable(name, bool(families), now)
             _log.info("link %s is %s", name, "back" if families else "down")
@@ -380,8 +379,6 @@ class ClientProgram(Program[ClientConfig]):
             self._concentrator = found
             if self._picture:
                 self._pictures.put_nowait(dict(self._picture))
-                for opened in self._open.values():
-                    opened.state = LinkState("", opened.state.index, False, 0)
 
     def _state(self) -> str:
         session = self.endpoint.session
