@@ -193,7 +193,10 @@ class ClientProgram(Program[ClientConfig]):
         if picture:
             self.warnings.pop("no link", None)
         else:
-            self.warnings["no link"] = f"No interface matches {patterns}: waiting for one."
+            waiting = f"No interface matches {patterns}: waiting for one."
+            if "no link" not in self.warnings:
+                _log.warning("%s", waiting)
+            self.warnings["no link"] = waiting
         for name in [name for name in self._open if name not in picture]:
             self._close_link(name)
             await self.on_system(self.system.remove_link, name)

@@ -113,7 +113,9 @@ def test_when_the_server_is_down_traffic_goes_directly_or_is_blocked(laboratory)
         )
         assert lab.status("client")["when_down"] == way
         lab.start_server()
-        lab.bond.wait_paths("client", 2)
+        lab.wait_until(
+            lambda lab=lab: lab.status("client")["default_route"], what="the tunnel being used"
+        )
         assert reaches(lab, "lan", WEB)
         lab.stop(lab.bond.running["server"])
         lab.wait_until(
