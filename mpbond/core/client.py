@@ -339,6 +339,7 @@ class ClientEndpoint(Endpoint):
         self.server_mtu = optional(payload, "mtu", int, DEFAULT_MTU)
         if self.session is not None and self.session.id == session_id:
             self.session.install(pair)
+            self.session.last_received = now
             self._register(self.session)
             for path in self.session.paths.values():
                 self.session.poke(path)
@@ -430,9 +431,8 @@ class ClientEndpoint(Endpoint):
         self._events.append(Configured(message))
 
     def _session_deadline(self, session: Session, now: float) -> float:
-        due = min(session.next_timeout(now), self._deaf_since(session))
-        if not self._asking:
-            rekey = session.keys.current.created + self.settings.rekey_after
-            if rekey > now:
-                due = min(due, rekey)
-        return due
+        due = session.next_timeout(now)
+        if self._asking:
+            return due
+        rekey = session.keys.current.created + self.settings.rekey_after
+        return min(due, self._deaf_since(session), rekey if rekey > now else due)
