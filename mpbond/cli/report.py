@@ -103,7 +103,8 @@ def _header(session: Map, server: bool, now: float) -> str:
 def _manner(session: Map) -> str:
     scheduler = session.get("scheduler") or {}
     up, down = scheduler.get("up"), scheduler.get("down")
-    parts = [f"scheduler {up}" if up == down else f"scheduler {up} up, {down} down"]
+    told = [f"{name} {way}" for name, way in ((up, "up"), (down, "down")) if name]
+    parts = [f"scheduler {up if up == down else ', '.join(told)}"]
     hold = session.get("hold")
     parts.append("hold off" if hold == 0 else f"hold {words.delay(hold)}")
     parts.append(f"{session.get('cipher')}, key {words.span(session.get('key_age'))} old")
