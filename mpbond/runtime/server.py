@@ -145,7 +145,7 @@ class ServerProgram(Program[ServerConfig]):
         try:
             config = load_server(self.config.path)
         except ConfigError as error:
-            _log.error("configuration not reloaded: %s", error)
+            _log.warning("configuration not reloaded: %s", error)
             self.warnings["reload"] = f"The configuration was not reloaded: {error}"
             return
         self.warnings.pop("reload", None)
@@ -153,7 +153,10 @@ class ServerProgram(Program[ServerConfig]):
         after = {peer.public_key: peer for peer in config.clients}
         for key, peer in before.items():
             if after.get(key) != peer:
+                known = self.endpoint.peers.get(key)
                 self.endpoint.revoke(key, self.driver.now())
+                if known is not None:
+                    self.endpoint.peers.remove(known)
         for key, peer in after.items():
             if before.get(key) != peer:
                 self.endpoint.peers.add(_peer(peer))
