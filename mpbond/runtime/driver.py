@@ -85,12 +85,18 @@ class Driver:
             self._send(now)
         self._arm(endpoint.next_timeout(now), now)
 
-    def close(self) -> None:
-        """Stop reading and close everything."""
+    def stop(self) -> None:
+        """Hear nothing and do nothing from now on; what is open stays open."""
         if self._timer is not None:
             self._timer.cancel()
-        with contextlib.suppress(OSError, ValueError):
-            self._loop.remove_reader(self.tun.fileno())
+        descriptors = [self.tun.fileno(), *(port.fileno() for port in self._sockets.values())]
+        for descriptor in descriptors:
+            with contextlib.suppress(OSError, ValueError):
+                self._loop.remove_reader(descriptor)
+
+    def close(self) -> None:
+        """Stop and close everything."""
+        self.stop()
         for number in list(self._sockets):
             self.remove_socket(number)
         self.tun.close()

@@ -31,8 +31,6 @@ from mpbond.runtime.notify import notify
 P = ParamSpec("P")
 T = TypeVar("T")
 
-GOODBYE_TIME = 0.05  # seconds that CLOSE gets to leave
-
 _log = logging.getLogger(__name__)
 
 
@@ -180,7 +178,7 @@ class Program(Generic[ConfigT]):
         if hasattr(self, "driver"):
             self.driver.endpoint.close(1, f"the {self.role} is stopping", self.driver.now())
             self.driver.turn()
-            await asyncio.sleep(GOODBYE_TIME)
+            self.driver.stop()  # or a peer that was told goodbye would be answered while we undo
         try:
             await self.on_system(self.system.undo_all)
         finally:
