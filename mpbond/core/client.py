@@ -241,8 +241,10 @@ class ClientEndpoint(Endpoint):
         )
 
     def _deaf_since(self, session: Session) -> float:
-        """When asking without an answer has lasted too long."""
-        waiting = [path.sent.oldest for path in session.paths.values()]
+        """When asking without an answer has lasted too long; a dead path's probes are no asking."""
+        paths = session.paths.values()
+        up = [path for path in paths if path.up]
+        waiting = [path.sent.oldest for path in up or paths]
         oldest = min((sent.time for sent in waiting if sent is not None), default=None)
         if oldest is None:
             return float("inf")

@@ -173,7 +173,6 @@ class Path:
     def on_received(self, size: int, now: float) -> None:
         """Note an authenticated datagram of `size` bytes."""
         self.last_received = now
-        self.silence_probed = False
         self.stats.received.add(size)
 
     def move(self, now: float) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from random import Random
 
 DH_RATE, DH_BURST = 100.0, 100.0  # handshakes per second: about 3 % of a core
-COOKIE_RATE, COOKIE_BURST = 200.0, 200.0  # cookie replies per second
+COOKIE_RATE, COOKIE_BURST = 4000.0, 1000.0  # cookie replies per second: about 4 % of a core
 HINT_RATE, HINT_BURST = 50.0, 20.0  # hints per second, to all sources together
 LOADED_BELOW = 0.5  # share of the handshake budget left under which cookies are asked for
 ANSWER_LIFETIME = 5.0  # seconds that an answer is kept for copies of its question

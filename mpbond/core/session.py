@@ -150,7 +150,7 @@ class Session:
 
     def handle_packets(self, packets: list[bytes]) -> None:
         """Take inner packets to be sent."""
-        self._used_since_rekey = True
+        self._used_since_rekey |= bool(packets)
         self.sender.enqueue(packets)
 
     def expected_number(self, path_id: int) -> int | None:
@@ -195,6 +195,7 @@ class Session:
             eliciting = False
         gap = path.received.add(number, eliciting, receive_time)
         if eliciting:
+            path.silence_probed = False
             self.receiver.ack_timer.on_eliciting(gap, self._ack_interval(), now)
 
     def handle_refused(self, transmit: Transmit, reason: str, now: float) -> None:

@@ -98,7 +98,10 @@ class Watch:
         return max(oldest.time + path.silence_limit, path.suspicion_not_before)
 
     def _receive_silence_time(self, path: Path) -> float:
-        """A client's path that used to bring datagrams and has stopped: has its NAT forgotten it?"""
+        """A client's path that used to bring packets and has stopped: has its NAT forgotten it?
+
+        ACKs do not count, or each probe's own would call for the next.
+        """
         if not self._is_client or path.silence_probed or path.last_received is None:
             return NEVER
         return path.last_received + max(RECEIVE_SILENCE, path.silence_limit)
