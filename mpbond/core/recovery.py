@@ -94,10 +94,11 @@ class SentLog:
         newly: list[Sent] = []
         top: Sent | None = None
         outstanding = self._outstanding
+        floor = min(next(iter(outstanding), largest), next(iter(self._lost), largest))
         for near, far in ranges:
-            if near > largest:
-                break  # below zero
-            for first, last in self._acked.add(max(0, largest - far), largest - near):
+            if largest - near < floor:
+                break  # what lies below has no fate left to tell
+            for first, last in self._acked.add(max(floor, largest - far), largest - near):
                 for number in range(first, last + 1):
                     sent = outstanding.pop(number, None)
                     if sent is None:
