@@ -179,7 +179,7 @@ class ServerEndpoint(Endpoint):
             "cipher": cipher,
             "addresses": addresses,
             "keepalive": self.settings.keepalive,
-            "mtu": min(self.socket_mtu.values(), default=DEFAULT_MTU),
+            "mtu": max(self.socket_mtu.values(), default=DEFAULT_MTU),
             "capabilities": [],
         }
         assert packed_size(payload) < 400

@@ -121,6 +121,7 @@ class ClientProgram(Program[ClientConfig]):
             if event.addresses != self.addresses:
                 self.addresses = event.addresses
                 self.spawn(self._set_addresses(), "addresses")
+            self.spawn(self._fit_mtu(), "mtu")
         elif isinstance(event, SessionEnded):
             _log.warning("session ended: %s", event.reason)
         elif isinstance(event, PathChanged):
@@ -129,6 +130,7 @@ class ClientProgram(Program[ClientConfig]):
             )
             if event.state == "up":
                 self._last_up = self.driver.now()
+                self.spawn(self._fit_mtu(), "mtu")
         elif isinstance(event, Configured):
             routes = event.settings.get("routes")
             if isinstance(routes, list):
