@@ -1,0 +1,106 @@
+"""Lanes agree with a lane that looks everything up anew, whatever comes in whichever order."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mpbond.core.lanes import PACKET_COST, Lanes
+from mpbond.core.stats import OrderStats
+from tests.oracles import NaiveLane
+
+HOLD = 0.05
+LANE = 9
+
+arrivals = st.tuples(st.just("insert"), st.integers(0, 25), st.booleans())
+steps = st.lists(
+    st.one_of(
+        arrivals,
+        arrivals,
+        arrivals,
+        st.tuples(st.just("forward"), st.integers(0, 30), st.integers(0, 6)),
+        st.tuples(st.just("wait"), st.sampled_from([0.001, 0.02, 0.049, 0.051])),
+        st.tuples(st.just("frontier"), st.integers(0, 60)),
+    ),
+    max_size=60,
+)
+
+
+@given(steps)
+def test_a_lane_delivers_what_the_naive_one_delivers_in_the_same_order(steps):
+    lanes, naive = Lanes(OrderStats()), NaiveLane()
+    now = 0.0
+    for order, (name, *values) in enumerate(steps):
+        if name == "insert":
+            sequence, ordered = values
+            insert(lanes, sequence, order=order, ordered=ordered, now=now)
+            naive.insert(sequence, order=order, ordered=ordered, now=now)
+        elif name == "forward":
+            lanes.forward(LANE, *values, now)
+            naive.forward(*values)
+        elif name == "frontier":
+            lanes.release_proven(*values, now)
+            naive.release_proven(*values)
+        else:
+            now += values[0]
+            lanes.release_expired(HOLD, now)
+            naive.release_expired(HOLD, now)
+        assert numbers(lanes) == naive.delivered
+        waiting = [held for held in naive.came if held not in naive.delivered]
+        assert lanes.held_bytes == len(waiting) * (2 + PACKET_COST)
+    lanes.release_expired(HOLD, now + 1.0)
+    assert sorted(numbers(lanes)) == sorted(naive.came)
+    assert not lanes.has_gaps
+
+
+@given(st.permutations(range(40)), st.lists(st.integers(0, 39), max_size=20))
+def test_without_losses_every_order_of_arrival_ends_in_the_order_of_sending(order, copies):
+    lanes = Lanes(OrderStats())
+    for at, sequence in enumerate(order):
+        insert(lanes, sequence, order=at, ordered=True, now=0.0)
+        for copy in copies:
+            if copy in order[: at + 1]:
+                insert(lanes, copy, order=at, ordered=True, now=0.0)
+    assert numbers(lanes) == list(range(40))
+    assert lanes.held_bytes == 0
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 200)), max_size=200),
+    st.integers(1, 10),
+)
+def test_no_more_is_held_than_the_limit_and_nothing_is_lost_by_giving_up(arrivals, room):
+    limit = room * (2 + PACKET_COST)
+    stats = OrderStats()
+    lanes = Lanes(stats, limit)
+    came = set()
+    for order, (lane, sequence) in enumerate(arrivals):
+        packet = bytes((lane, sequence))
+        lanes.insert(lane, sequence, packet, order=order, ordered=True, now=order / 1000)
+        came.add(packet)
+        assert lanes.held_bytes <= limit
+    lanes.release_expired(HOLD, 99.0)
+    assert sorted(lanes.delivered) == sorted(came)
+    assert lanes.held_bytes == 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 60), st.floats(0, 0.03)), min_size=1, max_size=60))
+def test_the_hold_of_a_gap_is_armed_once_at_the_first_packet_beyond_it(arrivals):
+    lanes, naive = Lanes(OrderStats()), NaiveLane()
+    now = 0.0
+    for order, (sequence, pause) in enumerate(arrivals):
+        now += pause
+        insert(lanes, sequence, order=order, ordered=True, now=now)
+        naive.insert(sequence, order=order, ordered=True, now=now)
+        missing = [at for at in range(naive.next, max(naive.came)) if at not in naive.came]
+        due = lanes.next_timeout(HOLD)
+        if missing:
+            assert due == naive.shown_by[missing[0]][0] + HOLD
+        else:
+            assert due is None
+
+
+def insert(lanes, sequence, **how):
+    lanes.insert(LANE, sequence, bytes((LANE, sequence)), **how)
+
+
+def numbers(lanes):
+    return [packet[1] for packet in lanes.delivered]
