@@ -1,16 +1,17 @@
 """The client's endpoint: starts handshakes on all links at once and keeps one session alive.
 
 A handshake is one Noise message, sent as the same bytes over every link; whichever answer comes first
-makes the session, and the other links join it as paths. It is resent after 0.5, 1 and 2 s and begun anew,
-at the next of each link's targets, after 5 s. Reasons to shake hands: there is no session; the
-key is due for renewal; the server hints that it does not know us; nothing has been heard for 5 s of
-asking; path ids run out. The old session stays in use until a new one is there.
+makes the session, and the other links join it as paths. core.attempt says when it is repeated and when
+begun anew, then at the next of each link's targets. Reasons to shake hands: there is no session; the key
+is due for renewal; the server hints that it does not know us; nothing has been heard for 5 s of asking;
+path ids run out. The old session stays in use until a new one is there.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mpbond.core.attempt import Attempt
 from mpbond.core.endpoint import Endpoint
 from mpbond.core.envelope import COOKIE, HINT, RESPONSE, VERSION, read_hint
 from mpbond.core.handshake import Established, Initiator, optional, required
@@ -35,8 +36,6 @@ from mpbond.errors import HandshakeError
 if TYPE_CHECKING:
     from random import Random
 
-RETRY_AFTER = (0.5, 1.0, 2.0)  # seconds after the first sending of a handshake message
-ATTEMPT_LIFETIME = 5.0  # seconds until a fresh message: as long as a server keeps its answer
 DEAF_AFTER = 5.0  # seconds without a datagram while asking
 HINT_INTERVAL = 1.0  # seconds between handshakes that a hint may start
 REPLACED_PAUSE = 10.0  # seconds of silence after another box has taken over our key
@@ -98,10 +97,7 @@ class ClientEndpoint(Endpoint):
         self._initiator = Initiator(
             settings.private_key, settings.server_key, settings.preshared_key, rng
         )
-        self._asking = False
-        self._index = 0
-        self._started = 0.0
-        self._retries = 0
+        self._attempt = Attempt()
         self._not_before = float("-inf")
         self._hinted = float("-inf")
         self._waiting: list[bytes] = []
@@ -113,7 +109,7 @@ class ClientEndpoint(Endpoint):
         self.links[link.name] = link
         if self.session is not None:
             self._open_path(link, self.session, now)
-        if self._asking:
+        if self._attempt.active:
             self._send_init(link)
         elif self.session is None:
             self._ask(now)
@@ -133,7 +129,7 @@ class ClientEndpoint(Endpoint):
         if path is not None and self.session is not None:
             self.session.set_usable(path, usable, now)
             self._dirty[self.session.id] = self.session
-        elif usable and self._asking:
+        elif usable and self._attempt.active:
             self._send_init(link)
 
     def change_link(self, name: str, targets: Sequence[Target], now: float) -> None:
@@ -141,7 +137,7 @@ class ClientEndpoint(Endpoint):
         link = self.links[name]
         link.targets, link.cookie, link.turn = targets, None, 0
         self._retarget(link, now)
-        if self._asking:
+        if self._attempt.active:
             self._send_init(link)
 
     def _retarget(self, link: Link, now: float) -> None:
@@ -193,18 +189,18 @@ class ClientEndpoint(Endpoint):
     def handle_timeout(self, now: float) -> None:
         """Run what is due, the handshake included."""
         super().handle_timeout(now)
-        if self._wants_handshake(now) and not self._asking:
-            self._ask(now)
-        elif self._asking and now >= self._ask_again(now) - 1e-9:
-            if now - self._started >= ATTEMPT_LIFETIME - 1e-9:
-                for link in self.links.values() if self.session is None else ():
-                    link.turn += 1
-                    link.cookie = None
+        if not self._attempt.active:
+            if self._wants_handshake(now):
                 self._ask(now)
-            else:
-                self._retries += 1
+        elif self._attempt.next_timeout() <= now + 1e-9:
+            if self._attempt.repeat():
                 for link in self.links.values():
                     self._send_init(link)
+                return
+            for link in self.links.values() if self.session is None else ():
+                link.turn += 1
+                link.cookie = None
+            self._ask(now)
 
     def poll_event(self) -> Event | None:
         """Return the next event; a path that has died tries its link's next target."""
@@ -219,11 +215,9 @@ class ClientEndpoint(Endpoint):
 
     def next_timeout(self, now: float) -> float:
         """When to call `handle_timeout` next."""
-        due = super().next_timeout(now)
-        if self._asking:
-            return min(due, self._ask_again(now))
-        if self.session is None and self.links:
-            return min(due, max(now, self._not_before))
+        due = min(super().next_timeout(now), self._attempt.next_timeout())
+        if self.session is None and self.links and not self._attempt.active:
+            due = min(due, max(now, self._not_before))
         return due
 
     # -- handshake --------------------------------------------------------------------------------
@@ -252,15 +246,12 @@ class ClientEndpoint(Endpoint):
 
     def _ask(self, now: float) -> None:
         """Begin a handshake with fresh keys on all links."""
-        self._asking = True
-        self._started = now
-        self._retries = 0
-        self._index = self._new_index()
+        self._attempt.begin(self._new_index(), now)
         session = self.session
         keep = session is not None and not session.paths_exhausted
         try:
             self._initiator.start(
-                self._index,
+                self._attempt.index,
                 {
                     "version": VERSION,
                     "session": session.id if session is not None and keep else b"",
@@ -275,11 +266,6 @@ class ClientEndpoint(Endpoint):
             return
         for link in self.links.values():
             self._send_init(link)
-
-    def _ask_again(self, now: float) -> float:
-        if self._retries < len(RETRY_AFTER):
-            return self._started + RETRY_AFTER[self._retries]
-        return self._started + ATTEMPT_LIFETIME
 
     def _send_init(self, link: Link) -> None:
         if not link.usable or not self._initiator.last_mac1:
@@ -314,7 +300,7 @@ class ClientEndpoint(Endpoint):
         session = self.session
         if session is None or index != session.keys.current.remote_index:
             self.drops["hint_unexpected"] += 1
-        elif now - self._hinted < HINT_INTERVAL or self._asking:
+        elif now - self._hinted < HINT_INTERVAL or self._attempt.active:
             self.drops["hint_rate"] += 1
         else:
             self._hinted = now
@@ -322,7 +308,7 @@ class ClientEndpoint(Endpoint):
 
     def _on_response(self, datagram: bytes, now: float) -> None:
         established = self._initiator.read_response(datagram)
-        if not self._asking:
+        if not self._attempt.active:
             return  # another link brought the same answer before
         payload = established.payload
         session_id: bytes = required(payload, "session", bytes)
@@ -333,11 +319,11 @@ class ClientEndpoint(Endpoint):
             cipher,
             established.send_key,
             established.receive_key,
-            self._index,
+            self._attempt.index,
             established.peer_index,
             now,
         )
-        self._asking = False
+        self._attempt.end()
         self.server_mtu = optional(payload, "mtu", int, DEFAULT_MTU)
         if self.session is not None and self.session.id == session_id:
             self.session.install(pair)
@@ -434,7 +420,7 @@ class ClientEndpoint(Endpoint):
 
     def _session_deadline(self, session: Session, now: float) -> float:
         due = session.next_timeout(now)
-        if self._asking:
+        if self._attempt.active:
             return due
         rekey = session.keys.current.created + self.settings.rekey_after
         return min(due, self._deaf_since(session), rekey if rekey > now else due)
