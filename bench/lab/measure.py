@@ -4,7 +4,8 @@ Each table comes from one network, with its baseline (each link alone, without m
 same time) measured in the same run. "Sum" is what the links carried alone, as TCP payload; a
 bond's share of it includes the cost of its own headers (about 4 %). For `xor` the table also says
 what the hash covered: the share of the links that got at least one of the flows, which no
-scheduler that keeps flows whole can exceed.
+scheduler that keeps flows whole can exceed. "Sent again" are TCP segments; "held" and "given up" are
+packets the receiver kept back for an earlier one, and those it stopped waiting for.
 
     python -m bench.lab.measure [--seconds 10] [--json FILE]
 """
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 RATE = 8e6  # bit/s of every link
 WEB = topology.WEB[0]
 SETTLING = 2.0  # s of slow start that do not count
-COVERED = 0.1  # share of a link's rate above which it counts as having got a flow
+COVERED = 0.3  # share of a link's full packets above which it has a flow, not only control traffic
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +136,7 @@ def measure_case(lab: Lab, case: Case, seconds: float, together: float) -> dict[
     )
     after, worked = lab.report(), cpu_seconds(lab)
     order = lab.bond.session("client" if case.direction == "down" else "server")["order"]
+    drops = {side: lab.status(side)["drops"] for side in ("client", "server")}
     for side in ("client", "server"):
         lab.stop(lab.bond.running[side])
     carried = [
@@ -151,6 +153,7 @@ def measure_case(lab: Lab, case: Case, seconds: float, together: float) -> dict[
         "packets_by_link": carried,
         "retransmits": seen.retransmits,
         "order": order,
+        "drops": drops,
         "cpu": {side: (worked[side] - busy[side]) / (seconds + SETTLING) for side in worked},
     }
 
@@ -175,8 +178,8 @@ def table(result: dict[str, Any]) -> str:
         f" {result['seconds']:g} s).",
         "",
         "| scheduler | hold | TCP flows | direction | Mbit/s | of the sum | links covered by"
-        " the flows | sent again |",
-        "|---|---|---|---|---|---|---|---|",
+        " the flows | sent again | held | given up | CPU, client + server |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in result["rows"]:
         hold = "off" if row["hold"] == 0 else "on"
@@ -184,7 +187,8 @@ def table(result: dict[str, Any]) -> str:
         lines.append(
             f"| `{row['scheduler']}` | {hold} | {row['flows']} | {row['direction']}"
             f" | {row['rate'] / 1e6:.2f} | {row['share']:.2f} | {covered}"
-            f" | {row['retransmits']} |"
+            f" | {row['retransmits']} | {row['order']['held']} | {row['order']['skipped']}"
+            f" | {row['cpu']['client']:.0%} + {row['cpu']['server']:.0%} |"
         )
     return "\n".join([*lines, ""])
 
