@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from bench.lab import Lab, LabError, LinkSpec, topology
 from bench.lab.iperf import Measured, Measurement, iperf
+from bench.lab.probe import Probe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +23,21 @@ RATES = (8e6, 7e6, 5e6, 4e6, 3e6, 2e6)
 DELAY = 0.030  # s one way: 60 ms there and back
 WEB = topology.WEB[0]
 BAR = 40  # columns of the longest bar
+EVERY = 0.01  # s between the datagrams of the small stream that watches a modem being pulled
+TITLE = """
+mpbond: six bad links, one good one
+===================================
+
+  lan host -- client --+-- wwan0, a modem with NAT -- 8 Mbit/s --+
+                       +-- wwan1                   -- 7 Mbit/s --+
+                       +-- wwan2                   -- 5 Mbit/s --+-- internet -- server
+                       +-- wwan3                   -- 4 Mbit/s --+      |
+                       +-- wwan4                   -- 3 Mbit/s --+   web host
+                       +-- wwan5                   -- 2 Mbit/s --+
+
+  Network namespaces on this machine. Every modem hands out the same 192.168.8.100, has no public
+  address, and takes 60 ms there and back. Server and client are the real programs; TCP is CUBIC.
+"""
 
 
 def main() -> int:
@@ -29,10 +45,10 @@ def main() -> int:
     options = _parse()
     seconds = 4 if options.quick else 8
     started = time.monotonic()
+    say(TITLE)
     try:
         with Lab(links=[LinkSpec(rate_down=r, rate_up=r, delay=DELAY) for r in RATES]) as lab:
-            say(f"built the network in {time.monotonic() - started:.1f} s: six modems, each")
-            say("192.168.8.1 to the client, each with its own NAT, 60 ms there and back")
+            say(f"the network stands after {time.monotonic() - started:.1f} s")
             alone = measure_modems(lab, seconds)
             start(lab)
             measure_bond(lab, seconds, alone)
@@ -106,13 +122,19 @@ def pull_a_modem(lab: Lab, seconds: float) -> None:
     """Pulls the best modem in the middle of a download and puts it back."""
     third = max(3.0, seconds / 2)
     say(f"\na download of 8 flows; {lab.links[0].name} is pulled, and put back ({3 * third:.0f} s)")
+    probe = Probe(lab, WEB, client="lan", server="web", interval=EVERY)
     run = Measurement(lab, WEB, client="lan", flows=8, seconds=3 * third, interval=1)
     began = time.monotonic()
     lab.wait_until(lambda: time.monotonic() - began > third, what="the first third")
     lab.pull(0)
     lab.wait_until(lambda: time.monotonic() - began > 2 * third, what="the second third")
     lab.restore(0)
-    timeline(run.result(), pulled=third, restored=2 * third)
+    measured = run.result()
+    trace = probe.finish()
+    timeline(measured, pulled=third, restored=2 * third)
+    say(f"  the download went on; of {trace.sent} datagrams sent beside it, one each")
+    say(f"  {EVERY * 1000:.0f} ms, {trace.lost} got no answer; the longest silence was", end=" ")
+    say(f"{trace.longest_gap * 1000:.0f} ms")
 
 
 def timeline(measured: Measured, pulled: float, restored: float) -> None:
@@ -151,9 +173,9 @@ def stop(lab: Lab) -> None:
             raise LabError(f"mpbond {side} ended with status {status}: {lab.bond.log(side)[-500:]}")
 
 
-def say(text: str) -> None:
+def say(text: str, end: str = "\n") -> None:
     """Prints a line at once: the demonstration is watched."""
-    print(text, flush=True)
+    print(text, end=end, flush=True)
 
 
 def _parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
