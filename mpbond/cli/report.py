@@ -90,7 +90,7 @@ def _header(session: Map, server: bool, now: float) -> str:
     alive = any(path.get("state") != "down" for path in paths)
     contact = "connected to" if alive else "no contact with"
     remotes = {path.get("remote") for path in paths}
-    remotes.discard(session["peer"])  # configured by address: once is enough
+    remotes.discard(session.get("peer"))  # configured by address: once is enough
     where = f" at {remotes.pop()}" if len(remotes) == 1 and not server else ""
     told = f"{contact} {session.get('peer') or session.get('public_key')}{where}"
     ago = session.get("since")
