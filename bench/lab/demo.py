@@ -23,6 +23,7 @@ RATES = (8e6, 7e6, 5e6, 4e6, 3e6, 2e6)
 DELAY = 0.030  # s one way: 60 ms there and back
 WEB = topology.WEB[0]
 BAR = 40  # columns of the longest bar
+OFFERED = 0.94  # of what the modems carry alone: the bond's own headers take the rest
 EVERY = 0.01  # s between the datagrams of the small stream that watches a modem being pulled
 TITLE = """
 mpbond: six bad links, one good one
@@ -111,10 +112,10 @@ def measure_bond(lab: Lab, seconds: float, alone: tuple[float, float]) -> None:
         ("download, TCP, 1 flow ", tcp, {"flows": 1}),
         ("download, TCP, 8 flows", tcp, {"flows": 8}),
         ("upload, TCP, 8 flows  ", tcp, {"flows": 8, "direction": "up"}),
-        ("download, UDP         ", udp, {"udp_rate": udp}),
+        ("download, UDP         ", udp, {"udp_rate": OFFERED * udp}),
     ):
         one = iperf(lab, WEB, client="lan", seconds=seconds, omit=2, **options)
-        lost = f"   {one.loss:.1%} of the datagrams lost" if one.loss is not None else ""
+        lost = f"   {one.loss:.2%} of the datagrams lost" if one.loss is not None else ""
         say(f"  {name}  {one.rate / 1e6:8.2f}   {one.rate / share_of:.0%}{lost}")
 
 
@@ -125,13 +126,14 @@ def pull_a_modem(lab: Lab, seconds: float) -> None:
     probe = Probe(lab, WEB, client="lan", server="web", interval=EVERY)
     run = Measurement(lab, WEB, client="lan", flows=8, seconds=3 * third, interval=1)
     began = time.monotonic()
-    lab.wait_until(lambda: time.monotonic() - began > third, what="the first third")
+    pulled, restored = third + 0.5, 2 * third + 0.5
+    lab.wait_until(lambda: time.monotonic() - began > pulled, what="the time to pull")
     lab.pull(0)
-    lab.wait_until(lambda: time.monotonic() - began > 2 * third, what="the second third")
+    lab.wait_until(lambda: time.monotonic() - began > restored, what="the time to put back")
     lab.restore(0)
     measured = run.result()
     trace = probe.finish()
-    timeline(measured, pulled=third, restored=2 * third)
+    timeline(measured, pulled=pulled, restored=restored)
     say(f"  the download went on; of {trace.sent} datagrams sent beside it, one each")
     say(f"  {EVERY * 1000:.0f} ms, {trace.lost} got no answer; the longest silence was", end=" ")
     say(f"{trace.longest_gap * 1000:.0f} ms")
