@@ -23,6 +23,7 @@ RATES = (8e6, 7e6, 5e6, 4e6, 3e6, 2e6)
 DELAY = 0.030  # s one way: 60 ms there and back
 WEB = topology.WEB[0]
 BAR = 40  # columns of the longest bar
+SETTLING = 3  # s of slow start that are not shown
 OFFERED = 0.94  # of what the modems carry alone: the bond's own headers take the rest
 EVERY = 0.01  # s between the datagrams of the small stream that watches a modem being pulled
 TITLE = """
@@ -54,7 +55,6 @@ def main() -> int:
             start(lab)
             measure_bond(lab, seconds, alone)
             pull_a_modem(lab, seconds)
-            show_status(lab)
             if options.keep:
                 keep(lab)
             say("\ntaking everything down")
@@ -121,27 +121,38 @@ def measure_bond(lab: Lab, seconds: float, alone: tuple[float, float]) -> None:
 
 def pull_a_modem(lab: Lab, seconds: float) -> None:
     """Pulls the best modem in the middle of a download and puts it back."""
-    third = max(3.0, seconds / 2)
-    say(f"\na download of 8 flows; {lab.links[0].name} is pulled, and put back ({3 * third:.0f} s)")
+    name, third = lab.links[0].name, max(3.0, seconds / 2)
+    say(f"\na download of 8 flows; {name} is pulled, and put back ({SETTLING + 3 * third:.0f} s)")
     probe = Probe(lab, WEB, client="lan", server="web", interval=EVERY)
-    run = Measurement(lab, WEB, client="lan", flows=8, seconds=3 * third, interval=1)
+    run = Measurement(lab, WEB, client="lan", flows=8, seconds=SETTLING + 3 * third, interval=1)
     began = time.monotonic()
-    pulled, restored = third + 0.5, 2 * third + 0.5
-    lab.wait_until(lambda: time.monotonic() - began > pulled, what="the time to pull")
+    pulled = SETTLING + third + 0.5
+    restored = pulled + third
+    wait_for(lab, began + pulled)
     lab.pull(0)
-    lab.wait_until(lambda: time.monotonic() - began > restored, what="the time to put back")
+    wait_for(lab, began + restored - 1)
+    shown = status(lab)
+    wait_for(lab, began + restored)
     lab.restore(0)
     measured = run.result()
     trace = probe.finish()
-    timeline(measured, pulled=pulled, restored=restored)
+    timeline(measured, pulled, restored)
     say(f"  the download went on; of {trace.sent} datagrams sent beside it, one each")
     say(f"  {EVERY * 1000:.0f} ms, {trace.lost} got no answer; the longest silence was", end=" ")
     say(f"{trace.longest_gap * 1000:.0f} ms")
+    say(f"\nmpbond status, while {name} was out\n{shown}")
+
+
+def wait_for(lab: Lab, moment: float) -> None:
+    """Waits until the clock shows `moment`."""
+    lab.wait_until(lambda: time.monotonic() >= moment, what="the right moment")
 
 
 def timeline(measured: Measured, pulled: float, restored: float) -> None:
-    """Draws one bar per second."""
+    """Draws one bar per second, once the flows have settled."""
     for second, rate in enumerate(measured.timeline, start=1):
+        if second <= SETTLING:
+            continue
         mark = ""
         if second - 1 <= pulled < second:
             mark = "pulled"
@@ -151,12 +162,11 @@ def timeline(measured: Measured, pulled: float, restored: float) -> None:
         say(f"  {second:3} s  {rate / 1e6:6.2f}  {bar:{BAR}}  {mark}".rstrip())
 
 
-def show_status(lab: Lab) -> None:
-    """Prints what `mpbond status` says on the client."""
-    say("\nmpbond status")
+def status(lab: Lab) -> str:
+    """Returns what `mpbond status` says on the client."""
     control = str(lab.bond.control_socket("client"))
     shown = lab.run("client", sys.executable, "-m", "mpbond", "status", "--control", control)
-    say(shown.stdout.rstrip())
+    return shown.stdout.rstrip()
 
 
 def keep(lab: Lab) -> None:
