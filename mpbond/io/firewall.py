@@ -37,7 +37,7 @@ IPV4_TCP_HEADERS: Final = 40
 IPV6_TCP_HEADERS: Final = 60
 _NFT_TIMEOUT: Final = 30.0
 
-_PRIORITIES: Final = {"srcnat": 100, "mangle": -150, "filter": 0}
+_PRIORITIES: Final = {"srcnat": 100, "translated": 110, "mangle": -150, "filter": 0}
 _IP: Final = {4: "ip", 6: "ip6"}
 _NFPROTO: Final = {4: "ipv4", 6: "ipv6"}
 _UNIQUE_LOCAL: Final = IPv6Network("fc00::/7")
@@ -107,17 +107,21 @@ def render(rules: ServerRules | ClientRules) -> dict[str, Any]:
         {"add": {"table": table}},
     ]
     if isinstance(rules, ServerRules):
-        translated, forwarded = _server_nat(rules), _server_forward(rules)
+        translated, forwarded, astray = _server_nat(rules), _server_forward(rules), []
     else:
         translated, forwarded = _client_nat(rules), _client_forward(rules)
+        astray = _client_astray(rules)
     for name, kind, hook, priority, content in (
         ("postrouting", "nat", "postrouting", "srcnat", translated),
+        ("astray", "filter", "postrouting", "translated", astray),
         ("clamp", "filter", "forward", "mangle", _clamp(rules.tun, rules.mtu)),
         ("forward", "filter", "forward", "filter", forwarded),
     ):
         place: dict[str, Any] = {"family": "inet", "table": table["name"]}
         chain = place | {"name": name, "type": kind, "hook": hook}
         chain |= {"prio": _PRIORITIES[priority], "policy": "accept"}
+        if name == "astray" and not content:
+            continue
         commands.append({"add": {"chain": chain}})
         commands += [{"add": {"rule": place | {"chain": name, "expr": e}}} for e in content]
     return {"nftables": commands}
@@ -206,17 +210,35 @@ def _server_forward(rules: ServerRules) -> list[list[Statement]]:
 def _client_nat(rules: ClientRules) -> list[list[Statement]]:
     content = []
     if rules.masquerade:
-        for version in sorted({a.version for a in rules.addresses}):
+        for address in _first_of_each_version(rules.addresses):
+            version = address.version
             own = _networks([*map(ip_network, rules.addresses), *rules.routed], version)
-            content.append(
-                [_into(rules.tun), _match(_address("saddr", version), "!=", own), _MASQUERADE]
-            )
+            # not masquerade: that forgets its connections when the device goes
+            hide = {"snat": {"family": _IP[version], "addr": str(address)}}
+            content.append([_into(rules.tun), _match(_address("saddr", version), "!=", own), hide])
     if rules.direct and rules.links:
         leaving = [_match(_meta("oifname"), "==", _one_or_set(rules.links)), _NOT_OURSELVES]
         content.append([*leaving, _family(4), _MASQUERADE])
         # a global IPv6 prefix may have been delegated by this very link, and needs no NAT
         foreign = _networks([_UNIQUE_LOCAL, *rules.routed], 6)
         content.append([*leaving, _match(_address("saddr", 6), "==", foreign), _MASQUERADE])
+    return content
+
+
+def _client_astray(rules: ClientRules) -> list[list[Statement]]:
+    """Nothing with our inner address leaves by a link.
+
+    A connection that began in the tunnel keeps that address while the tunnel is down. By a link its
+    packets would reach the far end from a stranger and be answered with a reset; unanswered, the
+    connection goes on when the tunnel is back.
+    """
+    if not rules.links:
+        return []
+    leaving = _match(_meta("oifname"), "==", _one_or_set(rules.links))
+    content = []
+    for version in sorted({a.version for a in rules.addresses}):
+        own = _networks(map(ip_network, rules.addresses), version)
+        content.append([leaving, _match(_address("saddr", version), "==", own), _DROP])
     return content
 
 
@@ -289,6 +311,15 @@ _NOT_DNATED: Final = _match({"&": [{"ct": {"key": "status"}}, "dnat"]}, "==", 0)
 _NOT_OURSELVES: Final = _match({"fib": {"result": "type", "flags": ["saddr"]}}, "!=", "local")
 
 
+def _first_of_each_version(
+    addresses: Iterable[IPv4Address | IPv6Address],
+) -> list[IPv4Address | IPv6Address]:
+    first: dict[int, IPv4Address | IPv6Address] = {}
+    for address in addresses:
+        first.setdefault(address.version, address)
+    return list(first.values())
+
+
 def _one_or_set(values: Iterable[Any]) -> Any:
     listed = list(values)
     return listed[0] if len(listed) == 1 else {"set": listed}
@@ -322,6 +353,8 @@ def _words(statement: Statement) -> str:
         return f"{_left_words(body['left'])} {operator}{value}"
     if kind == "mangle":
         return f"{_left_words(body['key'])} set {body['value']}"
+    if kind == "snat":
+        return f"snat {body['family']} to {body['addr']}"
     return str(kind)
 
 

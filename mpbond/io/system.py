@@ -94,6 +94,7 @@ class SystemState:
         self._links: dict[str, tuple[int, LinkState, tuple[IPv4Address | IPv6Address, ...]]] = {}
         self._tunnel: frozenset[int] = frozenset()
         self._firewall: ServerRules | ClientRules | None = None
+        self._firewall_left = False
         self._journal: journal.Journal | None = None
         self._slot = Slot(preferred_slot(name), None)
         if dry_run:
@@ -277,6 +278,15 @@ class SystemState:
             except PlatformError:
                 self._firewall = before
                 raise
+        self._firewall_left = False
+
+    @property
+    def firewall_left(self) -> bool:
+        """Whether a killed predecessor's rules are still in force.
+
+        Recovery leaves them: translated connections live on if they are replaced, not removed.
+        """
+        return self._firewall_left
 
     def remove_firewall(self) -> None:
         """Takes the firewall table away.
@@ -284,9 +294,9 @@ class SystemState:
         Raises:
             PlatformError: nft is missing or refuses.
         """
-        if self._firewall is not None:
+        if self._firewall is not None or self._firewall_left:
             self._drop_firewall()
-            self._firewall = None
+            self._firewall, self._firewall_left = None, False
             self._remember()
 
     def undo_all(self) -> None:
@@ -330,8 +340,7 @@ class SystemState:
                     slot.close()
             for route in self._main_routes(kernel):
                 kernel.delete_route(route)
-        if leftover is not None and leftover.get("firewall"):
-            self._drop_firewall()
+        self._firewall_left = leftover is not None and bool(leftover.get("firewall"))
         self._sysctls.release()
 
     def _drop_firewall(self) -> None:
@@ -341,7 +350,8 @@ class SystemState:
 
     def _remember(self) -> None:
         if self._journal is not None:
-            self._journal.write({"slot": self._slot.number, "firewall": self._firewall is not None})
+            stands = self._firewall is not None or self._firewall_left
+            self._journal.write({"slot": self._slot.number, "firewall": stands})
 
     def _kernel(self) -> Kernel:
         return Kernel(echo=self._echo, dry_run=self._dry_run)

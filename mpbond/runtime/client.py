@@ -67,6 +67,7 @@ class ClientProgram(Program[ClientConfig]):
         self._routed = False  # is the default route in the tunnel?
         self._last_up = float("-inf")
         self._routes: list[Any] = []
+        self._dns: list[str] = []  # what the server recommends; shown, not applied
 
     def make_endpoint(self) -> ClientEndpoint:
         """Build the core."""
@@ -132,6 +133,10 @@ class ClientProgram(Program[ClientConfig]):
                 self._last_up = self.driver.now()
                 self.spawn(self._fit_mtu(), "mtu")
         elif isinstance(event, Configured):
+            dns = event.settings.get("dns")
+            self._dns = (
+                [text for text in dns if isinstance(text, str)] if isinstance(dns, list) else []
+            )
             routes = event.settings.get("routes")
             if isinstance(routes, list):
                 self._routes = [ip_network(text) for text in routes if isinstance(text, str)]
@@ -172,12 +177,17 @@ class ClientProgram(Program[ClientConfig]):
             "state": self._state(),
             "when_down": self.config.when_down,
             "default_route": self._routed,
+            "dns": self._dns,
             "sessions": sessions,
             "links": [
                 {"name": name, "state": self._link_words(state)}
                 for name, state in self._picture.items()
             ],
         }
+
+    def reload(self) -> None:
+        """A client's configuration is read at its start."""
+        _log.warning("%s is read at the start: restart the client to apply it", self.config.path)
 
     # -- links ------------------------------------------------------------------------------------
 
@@ -328,7 +338,10 @@ class ClientProgram(Program[ClientConfig]):
     async def _apply_firewall(self) -> None:
         config = self.config
         if not (config.masquerade or config.default_route):
+            await self.on_system(self.system.remove_firewall)
             return
+        if self.system.firewall_left and not self.addresses:
+            return  # a killed predecessor's rules know our address; connections live by them
         guard = await self.on_system(self.system.not_forwarding)
         rules = ClientRules(
             tun=config.tun,

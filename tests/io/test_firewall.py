@@ -70,6 +70,21 @@ class TestRendering:
         rules = ClientRules(tun="t", mtu=1400, addresses=CLIENTS_OWN[:1])
         assert not any("ip6" in line for line in lines(rules))
 
+    def test_nothing_with_an_inner_address_leaves_by_a_link(self):
+        content = lines(CLIENT_RULES)
+        leaving = 'astray meta oifname { "m1", "m2", "m3" }'
+        assert f"{leaving} ip saddr 10.77.0.2 drop" in content
+        assert f"{leaving} ip6 saddr fd77::2 drop" in content
+        rules = ClientRules(tun="t", mtu=1400, addresses=CLIENTS_OWN)
+        assert not any("astray" in line for line in lines(rules))
+
+    def test_the_lan_is_translated_to_a_fixed_address_that_survives_the_device(self):
+        translated = [line for line in lines(CLIENT_RULES) if "snat" in line]
+        assert [line.rpartition("snat ")[2] for line in translated] == [
+            "ip to 10.77.0.2",
+            "ip6 to fd77::2",
+        ]
+
     def test_overlapping_prefixes_are_merged(self):
         overlapping = (ip_network("192.0.2.0/24"), ip_network("192.0.2.8/29"))
         rules = ServerRules(tun="t", mtu=1400, pool=POOL, no_nat=overlapping)

@@ -397,7 +397,15 @@ def test_what_a_killed_process_left_is_cleaned_by_the_next(world, client, make, 
     assert f"proto {ROUTE_PROTOCOL}" in world.spaces.run("client", "ip", "rule").stdout
     assert "mpbond_mpbond0" in world.spaces.run("client", "nft", "list", "tables").stdout
     said = []
-    make(echo=said.append)
+    state = make(echo=said.append)
+    ruleset = "nft list ruleset"
+    after = picture(world.spaces, "client")
+    assert {**after, ruleset: before[ruleset]} == before
+    assert state.firewall_left, (
+        "translated connections live on by the old rules until new ones come"
+    )
+    assert "mpbond_mpbond0" in after[ruleset]
+    client(state.undo_all)
     assert picture(world.spaces, "client") == before
     assert "cleaning up after process" in said[0]
     assert any(line.startswith("ip rule del oif m1 lookup") for line in said)
