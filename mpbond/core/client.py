@@ -346,7 +346,7 @@ class ClientEndpoint(Endpoint):
             pair=pair,
             scheduler=self.settings.scheduler,
             hold=self.settings.hold,
-            keepalive=self.settings.keepalive,
+            keepalive=self._keepalive(made),
             drops=self.drops,
             rng=self._rng,
             now=now,
@@ -360,6 +360,11 @@ class ClientEndpoint(Endpoint):
         session.handle_packets(self._waiting)
         self._waiting = []
         self._events.append(SessionStarted(session.peer, session_id, self.addresses))
+
+    def _keepalive(self, made: Established) -> float:
+        """Seconds between keepalives: what either side wants more often."""
+        theirs: float | int = optional(made.payload, "keepalive", float, self.settings.keepalive)
+        return min(self.settings.keepalive, max(1.0, theirs))
 
     def _open_path(self, link: Link, session: Session, now: float) -> None:
         options = PathOptions(link=link.name, mtu=self._path_mtu(link), weight=link.weight)

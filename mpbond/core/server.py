@@ -284,13 +284,19 @@ class ServerEndpoint(Endpoint):
         ]
 
     def revoke(self, public_key: bytes, now: float) -> None:
-        """End a peer's session because its key is no longer known."""
+        """Forget a peer: its key opens nothing from now on, and its session ends."""
         peer = self.peers.get(public_key)
-        if peer is not None and peer.session is not None:
+        if peer is None:
+            return
+        if peer.pending is not None:
+            self._forget(peer.pending)
+            peer.pending = None
+        if peer.session is not None:
             self._transmits.extend(
                 peer.session.close(CLOSE_REVOKED, "the server no longer knows this key", now)
             )
             self._end(peer.session, "its key was removed", now)
+        self.peers.remove(peer)
 
     def _on_closed(self, session: Session, reason: int, text: str, now: float) -> None:
         self._end(session, text or "closed by the client", now)

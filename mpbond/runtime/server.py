@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import dataclasses
 import logging
 import socket
 from ipaddress import ip_address, ip_interface
@@ -148,15 +149,17 @@ class ServerProgram(Program[ServerConfig]):
             _log.warning("configuration not reloaded: %s", error)
             self.warnings["reload"] = f"The configuration was not reloaded: {error}"
             return
-        self.warnings.pop("reload", None)
+        if dataclasses.replace(config, clients=()) != dataclasses.replace(self.config, clients=()):
+            self.warnings["reload"] = "Only [[client]] was read again: [server] needs a restart."
+            _log.warning("%s", self.warnings["reload"])
+        else:
+            self.warnings.pop("reload", None)
+        config = dataclasses.replace(self.config, clients=config.clients)
         before = {peer.public_key: peer for peer in self.config.clients}
         after = {peer.public_key: peer for peer in config.clients}
         for key, peer in before.items():
             if after.get(key) != peer:
-                known = self.endpoint.peers.get(key)
                 self.endpoint.revoke(key, self.driver.now())
-                if known is not None:
-                    self.endpoint.peers.remove(known)
         for key, peer in after.items():
             if before.get(key) != peer:
                 self.endpoint.peers.add(_peer(peer))
