@@ -135,8 +135,9 @@ def pull_a_modem(lab: Lab, seconds: float) -> None:
     wait_for(lab, began + restored)
     lab.restore(0)
     measured = run.result()
+    connecting = time.monotonic() - began - SETTLING - 3 * third
     trace = probe.finish()
-    timeline(measured, pulled, restored)
+    timeline(measured, pulled - connecting, restored - connecting)
     say(f"  the download went on; of {trace.sent} datagrams sent beside it, one each")
     say(f"  {EVERY * 1000:.0f} ms, {trace.lost} got no answer; the longest silence was", end=" ")
     say(f"{trace.longest_gap * 1000:.0f} ms")
