@@ -25,6 +25,7 @@ SO_ATTACH_FILTER, SO_DETACH_FILTER, SO_MEMINFO = 26, 27, 55
 UDP_HEADER = 8  # bytes
 IP_PKTINFO = 8
 IPV6_RECVPKTINFO, IPV6_PKTINFO = 49, 50
+IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, PMTUDISC_DONT = 10, 23, 0
 UDP_SEGMENT = 103
 BUFFER_SIZE = 4 << 20  # bytes of kernel buffer asked for in each direction
 IPV4_OVERHEAD, IPV6_OVERHEAD = 28, 48  # bytes of IP and UDP header
@@ -151,6 +152,11 @@ class UdpSocket:
         else:
             sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
         sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        # until paths discover their MTU: rather a fragment than a black hole beyond the link
+        if self.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, PMTUDISC_DONT)
+        else:
+            sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC_DONT)
         if device is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
         for force, plain in ((33, socket.SO_RCVBUF), (32, socket.SO_SNDBUF)):

@@ -38,3 +38,19 @@ def test_the_smallest_tunnel_over_the_smallest_links(laboratory):
     for target in (INNER, INNER6):
         seen = iperf(lab, target, server="server", flows=4, seconds=2, omit=1)
         assert seen.rate > 0.9 * 8e6
+
+
+def test_a_network_narrower_than_the_link_says_is_no_black_hole(laboratory):
+    lab = laboratory(LinkSpec(), LinkSpec())
+    for modem in ("modem0", "modem1"):
+        lab.run(modem, "ip", "link", "set", "wan", "mtu", "1400")
+        lab.run("net", "ip", "link", "set", modem, "mtu", "1400")
+    lab.start_server()
+    lab.start_client()
+    assert lab.status("client")["tun"]["mtu"] == 1438
+    for target in (INNER, INNER6):
+        ping = ("ping", "-c", "6", "-i", "0.05", "-s", str(1438 - 48), target)
+        assert " 0% packet loss" in lab.run("client", *ping).stdout
+    for direction in ("down", "up"):
+        seen = iperf(lab, INNER, server="server", flows=4, direction=direction, seconds=2, omit=1)
+        assert seen.rate > 0.9 * 8e6
