@@ -64,13 +64,20 @@ class ServerProgram(Program[ServerConfig]):
         return self.endpoint
 
     async def set_up(self) -> None:
-        """Set up the TUN device, the way out, and the sockets."""
+        """Take the port, then set up the TUN device and the way out, then listen."""
         config = self.config
         self.mtu = config.mtu
         self.addresses = _own_interfaces(config)
+        # first what may be refused because of others: then nothing has been changed yet
+        self._sockets = self._open_sockets(await self.on_system(_largest_link_mtu, config.tun))
         await self.on_system(set_up_system, config, self.system)
-        link_mtu = await self.on_system(_largest_link_mtu, config.tun)
-        for listen in config.listen:
+        for port in self._sockets:
+            self.driver.add_socket(port)
+        self.spawn(self._watch_sockets(), "sockets")
+
+    def _open_sockets(self, link_mtu: int) -> list[UdpSocket]:
+        sockets: list[UdpSocket] = []
+        for listen in self.config.listen:
             family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
             try:
                 port = UdpSocket(
@@ -81,11 +88,10 @@ class ServerProgram(Program[ServerConfig]):
                     self.warnings["ipv6"] = str(error)
                     continue
                 raise
-            self.driver.add_socket(port)
-            self._sockets.append(port)
-        if not self._sockets:
+            sockets.append(port)
+        if not sockets:
             raise PlatformError("No address of [server] listen can be used on this machine.")
-        self.spawn(self._watch_sockets(), "sockets")
+        return sockets
 
     def handle_event(self, event: Event) -> None:
         """Write down who comes and goes."""
