@@ -35,6 +35,14 @@ class Builder:
         self.eliciting = False
         self._frames: list[bytes] = []
 
+    @property
+    def socket(self) -> int:
+        """Where it leaves: a claimed address may have been seen on another socket than the path's."""
+        roaming = self.path.roaming
+        if roaming is not None and self.address == roaming.address:
+            return roaming.socket
+        return self.path.socket
+
     def fits(self, frame: bytes) -> bool:
         """Is there room for a control frame?"""
         return self.size + len(frame) <= self.path.room

@@ -264,7 +264,7 @@ class Sender:
             batch.append((path.id, number, plain))
         return [
             Transmit(
-                builder.path.socket,
+                builder.socket,
                 builder.address,
                 [datagram],
                 None,

@@ -100,6 +100,20 @@ def test_a_datagram_replayed_from_elsewhere_is_dropped_and_answered_by_nothing()
     assert sent == []
 
 
+def test_a_challenge_leaves_by_the_socket_on_which_the_new_address_was_seen():
+    world = world_of(0.030)
+    copy = captured(world)
+    world.client_endpoint.handle_packets(packets_from(world, "client", 1), world.now)
+    world.links[0][0].up = False
+    world.run(world.now)
+    sockets = {}
+    world.on_transmit = lambda _, transmit: sockets.setdefault(transmit.address, transmit.socket)
+    other_family = ("client", 0, 6666)
+    world.server_endpoint.handle_datagrams(7, other_family, copy(), None, world.now, world.now)
+    world.run(world.now + 0.001)
+    assert sockets == {other_family: 7, ("client", 0, 40000): SERVER_SOCKET}
+
+
 @pytest.mark.parametrize("seed", range(1, 4))
 def test_rebindings_amid_losses_end_with_all_paths_up(seed):
     world = world_of(0.020, 0.040, 0.060, seed=seed)
