@@ -34,21 +34,28 @@ class ControlServer:
         self._path = path
         self._group = group
         self._handler = handler
+        self._listener: socket.socket | None = None
         self._server: asyncio.Server | None = None
 
+    def bind(self) -> None:
+        """Take the socket's place; nobody is answered yet. Raises PlatformError when it cannot be."""
+        self._listener = self._make()
+
     async def start(self) -> None:
-        """Listen. Raises PlatformError when the socket cannot be made."""
-        listener = self._listen()
-        self._server = await asyncio.start_unix_server(self._serve, sock=listener)
+        """Answer from now on."""
+        assert self._listener is not None
+        self._server = await asyncio.start_unix_server(self._serve, sock=self._listener)
 
     async def close(self) -> None:
         """Stop listening and remove the socket."""
         if self._server is not None:
             self._server.close()
+        if self._listener is not None:
+            self._listener.close()
             with contextlib.suppress(FileNotFoundError):
                 self._path.unlink()
 
-    def _listen(self) -> socket.socket:
+    def _make(self) -> socket.socket:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)

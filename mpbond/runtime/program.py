@@ -69,6 +69,7 @@ class Program(Generic[ConfigT]):
         )
         control = ControlServer(config.control, config.control_group, self.handle_request)
         try:
+            control.bind()
             self.driver = Driver(self.make_endpoint(), TunDevice(config.tun), self.handle_event)
             await self.set_up()
             await control.start()
