@@ -37,17 +37,14 @@ class Received:
             self.fresh = True
         return not in_order
 
-    def block(self, path_id: int, now: float) -> AckBlock | None:
-        """Describe the path for an ACK sent now, or None when all is known to be reported."""
+    def block(self, path_id: int, now: float, limit: int = MAXIMUM_RANGES) -> AckBlock | None:
+        """Describe the path's newest `limit` ranges for an ACK sent now; None when all is reported."""
         if not len(self._ranges):
             return None
         self._ranges.keep_newest(MAXIMUM_RANGES)
         top = self._ranges.largest
-        ranges = tuple(
-            (top - last, top - first) for first, last in self._ranges.newest(MAXIMUM_RANGES)
-        )
+        ranges = tuple((top - last, top - first) for first, last in self._ranges.newest(limit))
         time = self._largest_time if top == self.largest else now
-        self.fresh = False
         return AckBlock(path_id, top, round(time * 1e6) & 0xFFFFFFFF, max(0.0, now - time), ranges)
 
     def forget_reported(self, largest: int) -> None:

@@ -11,7 +11,7 @@ import msgpack
 
 from mpbond.core.wire import WireError, control_frame
 
-MAXIMUM_SIZE = 1000  # bytes of msgpack: fits a datagram of any path
+MAXIMUM_SIZE = 500  # bytes of msgpack: fits a datagram of the smallest path
 MAXIMUM_EARLY = 64  # messages that may wait for an earlier one
 
 

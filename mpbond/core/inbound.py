@@ -10,7 +10,7 @@ from mpbond.core.control import ControlChannel
 from mpbond.core.path import Address, Path
 from mpbond.core.receiver import Receiver
 from mpbond.core.roaming import response
-from mpbond.core.sender import Sender
+from mpbond.core.sender import MAXIMUM_HOLD, Sender
 from mpbond.core.stats import Drops
 from mpbond.core.watch import Watch
 from mpbond.core.wire import (
@@ -113,7 +113,7 @@ class Inbound:
         ack = parse_ack(body)
         self._watch.last_ack = now
         if ack.hold is not None:
-            self._receiver.hold = ack.hold
+            self._receiver.hold = min(ack.hold, MAXIMUM_HOLD)
         ahead = 1 if self._ack_number is None else (ack.number - self._ack_number) & 0xFFFF
         first_copy = 0 < ahead < 0x8000
         if first_copy:

@@ -101,15 +101,8 @@ class Lanes:
             lane.next += 1
             if lane.held or lane.gaps:
                 self._advance(number, lane, now)
-        elif ordered:
-            lane.held[sequence] = (now, packet)
-            self._stats.held += 1
-            self.held_bytes += len(packet) + PACKET_COST
-            if self.held_bytes > self._limit:
-                self._give_up_oldest(now)
         else:
-            lane.held[sequence] = None
-            self.delivered.append(packet)
+            self._hold(lane, sequence, packet, ordered, now)
 
     def forward(self, number: int, first: int, count: int, now: float) -> None:
         """FORWARD: `count` sequences from `first` (22 bits) will not come; remembered if early."""
@@ -138,6 +131,19 @@ class Lanes:
         if hold == 0:
             self._stats.skipped = skipped
 
+    def _hold(self, lane: Lane, sequence: int, packet: bytes, ordered: bool, now: float) -> None:
+        """Keep a packet beyond a gap; of an unordered one, which goes on, only its place."""
+        self.held_bytes += PACKET_COST
+        if ordered:
+            lane.held[sequence] = (now, packet)
+            self.held_bytes += len(packet)
+            self._stats.held += 1
+        else:
+            lane.held[sequence] = None
+            self.delivered.append(packet)
+        if self.held_bytes > self._limit:
+            self._give_up_oldest(now)
+
     def _start_again(self, number: int, lane: Lane, sequence: int, now: float) -> None:
         """The lane goes on so far ahead that what lies between was lost in some long outage."""
         self._stats.restarted += 1
@@ -164,10 +170,11 @@ class Lanes:
         while True:
             if lane.next in held:
                 item = held.pop(lane.next)
+                self.held_bytes -= PACKET_COST
                 if item is not None:
                     arrived, packet = item
                     delivered.append(packet)
-                    self.held_bytes -= len(packet) + PACKET_COST
+                    self.held_bytes -= len(packet)
                     self._stats.note_hold(now - arrived)
             elif forwarded and lane.next in forwarded:
                 forwarded.discard(lane.next)

@@ -9,6 +9,7 @@ server runs, unless a pool is exhausted: then the peer that has been away longes
 both "where does this go" and "may it come from there" (cryptokey routing, as in WireGuard).
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from ipaddress import (
@@ -27,6 +28,7 @@ from mpbond.core.session import Session
 IPAddress = IPv4Address | IPv6Address
 Interface = IPv4Interface | IPv6Interface
 IPNetwork = IPv4Network | IPv6Network
+ANSWERED = 64  # digests of answered handshake messages that are remembered against replays
 _TRIES = 1 << 16  # addresses looked at before a pool counts as exhausted
 
 
@@ -44,6 +46,7 @@ class Peer:
     pending: Session | None = None
     last_seen: float = float("-inf")
     replacements: list[float] = field(default_factory=list)  # times sessions were replaced
+    answered: deque[bytes] = field(default_factory=lambda: deque(maxlen=ANSWERED))  # of its INITs
 
 
 class Peers:

@@ -6,7 +6,7 @@ received packet numbers are theirs.
 
 from collections.abc import Mapping
 
-from mpbond.core.acks import AckTimer
+from mpbond.core.acks import MINIMUM_INTERVAL, AckTimer
 from mpbond.core.lanes import Lanes
 from mpbond.core.parts import Parts
 from mpbond.core.path import Path
@@ -15,6 +15,7 @@ from mpbond.core.wire import (
     CSUM_PARTIAL,
     FIRST_PART,
     LAST_PART,
+    MAXIMUM_RANGES,
     ORDER_SPACE,
     SEGMENT,
     UNORDERED,
@@ -25,6 +26,7 @@ from mpbond.core.wire import (
 )
 
 HEARD = 1.0  # seconds since a datagram during which a path counts though it is not up
+RANGE_LIMITS = (MAXIMUM_RANGES, 8, 2, 1)  # ranges per path, tried until an ACK fits
 DEFAULT_HOLD = 0.1  # seconds, until the peer has told what to use
 
 
@@ -91,19 +93,33 @@ class Receiver:
         """When the first hold expires."""
         return self.lanes.next_timeout(self.hold)
 
-    def build_ack(self, hold: float | None, now: float) -> tuple[bytes, dict[int, int]] | None:
-        """Build the ACK of all paths, telling the peer to use `hold`; and what it reports."""
-        blocks = []
-        for path in self._paths.values():
-            block = path.received.block(path.id, now)
-            if block is not None:
-                blocks.append(block)
+    def build_ack(
+        self, hold: float | None, room: int, now: float
+    ) -> tuple[bytes, dict[int, int]] | None:
+        """Build the ACK of all paths in at most `room` bytes; and what it reports.
+
+        It tells the peer to use `hold`. When not everything fits, the paths with news come first, with
+        fewer ranges; what was left out follows in the next one.
+        """
+        paths = sorted(self._paths.values(), key=lambda path: not path.received.fresh)
         self.ack_timer.on_sent(now)
+        for limit in RANGE_LIMITS:
+            made = [path.received.block(path.id, now, limit) for path in paths]
+            blocks = [block for block in made if block is not None]
+            body = ack_frame(AckFrame(self._ack_number + 1, hold, tuple(blocks)))
+            if len(body) <= room:
+                break
+        while len(body) > room and blocks:
+            left_out = blocks.pop()
+            body = ack_frame(AckFrame(self._ack_number + 1, hold, tuple(blocks)))
+            if self._paths[left_out.path_id].received.fresh:
+                self.ack_timer.on_eliciting(False, MINIMUM_INTERVAL, now)
         if not blocks:
             return None
         self._ack_number += 1
-        frame = ack_frame(AckFrame(self._ack_number, hold, tuple(blocks)))
-        return frame, {block.path_id: block.largest for block in blocks}
+        for block in blocks:
+            self._paths[block.path_id].received.fresh = False
+        return body, {block.path_id: block.largest for block in blocks}
 
     def _frontier(self, now: float) -> int | None:
         """The send order that every path which may still bring packets has passed.

@@ -90,13 +90,14 @@ class Sender:
     def flush(self, receiver: Receiver, pair: Keypair, now: float) -> list[Transmit]:
         """Build everything that can leave now."""
         candidates = self.candidates()
-        open_builders = self._collect_pending()
-        self._add_ack(open_builders, candidates, receiver, now)
-        self._add_resends(open_builders, candidates)
         done = self._collect_challenges()
+        builders: dict[int, Builder] = {}
+        self._add_ack(builders, candidates, receiver, now)
+        self._add_pending(builders, done)
+        self._add_resends(builders, candidates, done)
         if candidates and len(self.queue):
-            self._add_packets(open_builders, candidates, done)
-        done += open_builders.values()
+            self._add_packets(builders, candidates, done)
+        done += builders.values()
         return self._seal(done, pair, now)
 
     def require(self, item: bytes) -> None:
@@ -146,18 +147,13 @@ class Sender:
             path.challenges.clear()
         return builders
 
-    def _collect_pending(self) -> dict[int, Builder]:
-        builders: dict[int, Builder] = {}
+    def _add_pending(self, builders: dict[int, Builder], done: list[Builder]) -> None:
         for path in self._paths.values():
             if path.pending and path.may_send(path.mtu // 4):
-                builder = builders[path.id] = Builder(path)
                 waiting, path.pending = path.pending, []
-                for at, item in enumerate(waiting):
-                    if not builder.fits(item):
-                        path.pending = waiting[at:]
-                        break
+                for item in waiting:
+                    builder = _room_for(item, path, builders, done)
                     builder.add(item, eliciting=item[0] != ORDER)
-        return builders
 
     def _add_ack(
         self,
@@ -171,34 +167,31 @@ class Sender:
         if not candidates:
             receiver.ack_timer.due = None  # the next datagram, if any comes, arms it again
             return
-        hold = self.hold()
-        ack = receiver.build_ack(hold, now)
+        returns = sorted(candidates, key=_present_delay)[:RETURN_PATHS]
+        room = min(path.room for path in returns) - len(_PING)
+        ack = receiver.build_ack(self.hold(), room, now)
         if ack is None:
             return
         body, reported = ack
-        for path in sorted(candidates, key=_present_delay)[:RETURN_PATHS]:
-            builder = builders.setdefault(path.id, Builder(path))
-            if not builder.fits(body):
-                continue
+        for path in returns:
+            builder = builders[path.id] = Builder(path)
             builder.add(body, eliciting=False)
             builder.reported = reported
             quiet = now - path.last_eliciting >= RETURN_PING_INTERVAL
-            if receiver.data_since_ping and quiet and not builder.eliciting:
+            if receiver.data_since_ping and quiet and not path.pending:
                 builder.add(_PING, eliciting=True)
         if any(now - path.last_eliciting < RETURN_PING_INTERVAL for path in candidates):
             receiver.data_since_ping = False
 
-    def _add_resends(self, builders: dict[int, Builder], candidates: list[Path]) -> None:
+    def _add_resends(
+        self, builders: dict[int, Builder], candidates: list[Path], done: list[Builder]
+    ) -> None:
         if not self.resend or not candidates:
             return
         path = min(candidates, key=_present_delay)
-        builder = builders.setdefault(path.id, Builder(path))
         waiting, self.resend = self.resend, []
-        for at, item in enumerate(waiting):
-            if not builder.fits(item):
-                self.resend = waiting[at:]
-                break
-            builder.add(item, eliciting=True, resend=True)
+        for item in waiting:
+            _room_for(item, path, builders, done).add(item, eliciting=True, resend=True)
 
     def _add_packets(
         self, builders: dict[int, Builder], candidates: list[Path], done: list[Builder]
@@ -238,7 +231,7 @@ class Sender:
                 current = last
             sequences[lane] = sequence + 1 & 0xFFFFFFFF
             self.packets.add(size)
-        if current is not None:
+        if current is not None and current.size:
             done.append(current)
 
     def _seal(self, builders: list[Builder], pair: Keypair, now: float) -> list[Transmit]:
@@ -273,6 +266,19 @@ class Sender:
             )
             for builder, item, datagram in zip(builders, batch, seal(pair, batch), strict=True)
         ]
+
+
+def _room_for(
+    item: bytes, path: Path, builders: dict[int, Builder], done: list[Builder]
+) -> Builder:
+    """Return the path's open datagram, or a new one if a frame does not fit into it any more."""
+    builder = builders.get(path.id)
+    if builder is not None and builder.fits(item):
+        return builder
+    if builder is not None:
+        done.append(builder)
+    builder = builders[path.id] = Builder(path)
+    return builder
 
 
 def _present_delay(path: Path) -> float:

@@ -36,6 +36,7 @@ ANSWER_LIFETIME = 5.0  # seconds that an answer is kept for copies of its questi
 ANSWER_LIMIT = 1024
 SESSION_LIFETIME = 300.0  # seconds without a datagram after which a session is forgotten
 REPLACEMENT_WINDOW, REPLACEMENT_LIMIT = 60.0, 5  # changes of session that look like a shared key
+ITEMS_PER_MESSAGE = 8  # addresses or prefixes: at most 45 bytes each
 HINT_MINIMUM = 32  # bytes; a smaller datagram gets no hint, so that none is amplified
 
 
@@ -161,6 +162,7 @@ class ServerEndpoint(Endpoint):
         peer = self.peers.get(request.remote_public)
         if peer is None:
             raise HandshakeError("peer_unknown")
+        self._refuse_replay(peer, request, now)
         offered: list[Any] = optional(request.payload, "ciphers", list, [])
         cipher = self._choose_cipher(offered)
         wanted_id: bytes = optional(request.payload, "session", bytes, b"")
@@ -194,6 +196,21 @@ class ServerEndpoint(Endpoint):
         peer.pending = self._make_session(peer, session_id, pair, request.payload, now)
         self._register(peer.pending)
         return response
+
+    def _refuse_replay(self, peer: Peer, request: InitRequest, now: float) -> None:
+        """A message answered before, or one amid a rekey that is not yet confirmed, is not answered.
+
+        Messages carry no time, since routers boot in 1970. A replay could displace a fresh key pair
+        before its owner has used it.
+        """
+        session = peer.session
+        fresh = session.keys.next if session is not None else None
+        wanted = optional(request.payload, "session", bytes, b"")
+        amid = fresh is not None and now - fresh.created < ANSWER_LIFETIME
+        same = session is not None and session.id == wanted
+        if request.digest in peer.answered or (amid and same):
+            raise HandshakeError("handshake_replayed")
+        peer.answered.append(request.digest)
 
     def _make_session(
         self, peer: Peer, session_id: bytes, pair: Keypair, payload: dict[str, Any], now: float
@@ -256,12 +273,16 @@ class ServerEndpoint(Endpoint):
             self._replace(peer, old, now)
         peer.session = session
         self._adopt(session)
-        if self.settings.dns or peer.routes:
-            session.control.post(
-                {"dns": list(self.settings.dns), "routes": [str(route) for route in peer.routes]}
-            )
+        self._configure(session, peer)
         addresses = tuple(map(str, peer.addresses))
         self._events.append(SessionStarted(session.peer, session.id, addresses))
+
+    def _configure(self, session: Session, peer: Peer) -> None:
+        """Tell a client what did not fit the handshake, in messages of a few items each."""
+        for key, items in (("dns", self.settings.dns), ("routes", peer.routes)):
+            for at in range(0, len(items), ITEMS_PER_MESSAGE):
+                part = items[at : at + ITEMS_PER_MESSAGE]
+                session.control.post({key: [str(item) for item in part], "first": at == 0})
 
     def _replace(self, peer: Peer, old: Session, now: float) -> None:
         """The newest handshake wins: the same key on another box, or the same box started again."""

@@ -12,7 +12,7 @@ import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address, ip_interface, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface, ip_network
 from random import SystemRandom
 from typing import Any
 
@@ -67,7 +67,7 @@ class ClientProgram(Program[ClientConfig]):
         self._routed = False  # is the default route in the tunnel?
         self._last_up = float("-inf")
         self._routes: list[Any] = []
-        self._dns: list[str] = []  # what the server recommends; shown, not applied
+        self._dns: list[Any] = []  # what the server recommends; shown, not applied
 
     def make_endpoint(self) -> ClientEndpoint:
         """Build the core."""
@@ -133,14 +133,22 @@ class ClientProgram(Program[ClientConfig]):
                 self._last_up = self.driver.now()
                 self.spawn(self._fit_mtu(), "mtu")
         elif isinstance(event, Configured):
-            dns = event.settings.get("dns")
-            self._dns = (
-                [text for text in dns if isinstance(text, str)] if isinstance(dns, list) else []
-            )
-            routes = event.settings.get("routes")
-            if isinstance(routes, list):
-                self._routes = [ip_network(text) for text in routes if isinstance(text, str)]
-                self.spawn(self._apply_firewall(), "firewall")
+            self._configure(event.settings)
+
+    def _configure(self, settings: dict[str, Any]) -> None:
+        """Take the server's longer configuration; a list comes in parts, the first marked so."""
+        for key, known in (("dns", self._dns), ("routes", self._routes)):
+            items = settings.get(key)
+            if not isinstance(items, list):
+                continue
+            if settings.get("first"):
+                known.clear()
+            for item in items:
+                try:
+                    known.append(ip_address(item) if key == "dns" else ip_network(item))
+                except ValueError:
+                    _log.warning("the server tells %r, which is none of its %s", item, key)
+        self.spawn(self._apply_firewall(), "firewall")
 
     def handle_set(self, name: str, value: Any, request: Request) -> None:
         """Carry out `mpbond set`."""
@@ -177,7 +185,7 @@ class ClientProgram(Program[ClientConfig]):
             "state": self._state(),
             "when_down": self.config.when_down,
             "default_route": self._routed,
-            "dns": self._dns,
+            "dns": [str(address) for address in self._dns],
             "sessions": sessions,
             "links": [
                 {"name": name, "state": self._link_words(state)}

@@ -324,6 +324,16 @@ def test_a_key_that_is_nobodys(world):
     assert drops_of(world, "server") == {"peer_unknown": 1}
 
 
+def test_a_message_answered_long_ago():
+    world = world_of(0.030, connect=False)
+    (init,) = sent_by(world.client.endpoint, world.now)
+    for time, answers in ((0.0, 1), (4.9, 1), (5.1, 0)):
+        endpoint = world.server.endpoint
+        endpoint.handle_datagrams(0, "somewhere", init, None, time, time)
+        assert len(sent_by(endpoint, time)) == answers
+    assert drops_of(world, "server") == {"handshake_replayed": 1}
+
+
 def test_a_cookie_that_does_not_open():
     world = world_of(0.030, connect=False)
     (init,) = sent_by(world.client.endpoint, world.now)
