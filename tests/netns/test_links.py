@@ -107,7 +107,7 @@ def test_a_client_without_links_waits_for_the_first(laboratory):
     lab.wait_until(lambda: "wwan" in lab.bond.log("client"), what="a warning that nothing matches")
     lab.plug(0)
     lab.bond.wait_paths("client", 1)
-    assert " 0% packet loss" in lab.run("client", "ping", "-c", "3", INNER).stdout
+    assert " 0% packet loss" in lab.run("client", "ping", "-c", "3", "-i", "0.2", INNER).stdout
 
 
 def test_equal_subnets_with_strict_reverse_path_filters(laboratory):

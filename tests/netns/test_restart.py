@@ -94,7 +94,7 @@ def test_what_a_killed_client_left_is_cleaned_at_the_next_start(lab):
         crash(lab, side)
     lab.start_server()
     lab.start_client(default_route=True, masquerade=True)
-    assert " 0% packet loss" in lab.run("client", "ping", "-c", "3", WEB).stdout
+    assert " 0% packet loss" in lab.run("client", "ping", "-c", "3", "-i", "0.2", WEB).stdout
     for side in ("client", "server"):
         for look in ("rules", "IPv6 rules", "nftables", "parameters"):
             assert system(lab, side)[look] == during[side][look]
@@ -111,7 +111,7 @@ def test_a_second_daemon_does_not_disturb_the_first(lab):
     lab.bond.running["client"] = first
     assert "mpbond:" in lab.bond.log("client")
     for target in (INNER, INNER6):
-        assert " 0% packet loss" in lab.run("client", "ping", "-c", "3", target).stdout
+        assert " 0% packet loss" in lab.run("client", "ping", "-c", "3", "-i", "0.2", target).stdout
 
 
 def test_a_dry_run_changes_nothing_and_says_what_it_would_do(lab):
