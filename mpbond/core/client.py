@@ -17,7 +17,7 @@ from mpbond.core.envelope import COOKIE, HINT, RESPONSE, VERSION, read_hint
 from mpbond.core.handshake import Established, Initiator, optional, required
 from mpbond.core.keys import CIPHERS, REKEY_AFTER, Keypair
 from mpbond.core.liveness import DOWN
-from mpbond.core.path import DEFAULT_MTU, Address, Path, PathOptions
+from mpbond.core.path import DEFAULT_MTU, DEFAULT_OVERHEAD, Address, Path, PathOptions
 from mpbond.core.peers import source_of
 from mpbond.core.scheduler import DEFAULT_SCHEDULER
 from mpbond.core.session import Session
@@ -43,11 +43,13 @@ WAITING_LIMIT = 256  # packets kept while there is no session
 
 
 class Target(NamedTuple):
-    """One way to the concentrator over a link; `mtu` is the largest UDP payload in bytes."""
+    """One way to the concentrator over a link, in bytes: the largest UDP payload, and IP's and UDP's
+    headers around it."""
 
     socket: int
     address: Address
     mtu: int = DEFAULT_MTU
+    overhead: int = DEFAULT_OVERHEAD
 
 
 @dataclass(slots=True)
@@ -93,7 +95,7 @@ class ClientEndpoint(Endpoint):
         self.links: dict[str, Link] = {}
         self.session: Session | None = None
         self.addresses: tuple[str, ...] = settings.addresses
-        self.server_mtu: int | None = None
+        self.server_link_mtu: int | None = None  # bytes of an IP packet
         self._initiator = Initiator(
             settings.private_key, settings.server_key, settings.preshared_key, rng
         )
@@ -144,7 +146,7 @@ class ClientEndpoint(Endpoint):
         path = self._path_of(link)
         if path is not None and self.session is not None:
             path.socket, path.remote = link.target.socket, link.target.address
-            path.mtu = self._path_mtu(link)
+            path.mtu = self.path_mtu(link)
             path.liveness.hurry(now)
             self.session.poke(path)
             self._dirty[self.session.id] = self.session
@@ -324,7 +326,7 @@ class ClientEndpoint(Endpoint):
             now,
         )
         self._attempt.end()
-        self.server_mtu = optional(payload, "mtu", int, DEFAULT_MTU)
+        self.server_link_mtu = optional(payload, "mtu", int, DEFAULT_MTU + DEFAULT_OVERHEAD)
         if self.session is not None and self.session.id == session_id:
             self.session.install(pair)
             self.session.last_received = now
@@ -367,7 +369,7 @@ class ClientEndpoint(Endpoint):
         return min(self.settings.keepalive, max(1.0, theirs))
 
     def _open_path(self, link: Link, session: Session, now: float) -> None:
-        options = PathOptions(link=link.name, mtu=self._path_mtu(link), weight=link.weight)
+        options = PathOptions(link=link.name, mtu=self.path_mtu(link), weight=link.weight)
         try:
             path = session.add_path(link.target.socket, link.target.address, options, now)
         except IndexError:
@@ -382,8 +384,10 @@ class ClientEndpoint(Endpoint):
             return None
         return self.session.paths.get(link.path_id)
 
-    def _path_mtu(self, link: Link) -> int:
-        return min(link.target.mtu, self.server_mtu or link.target.mtu)
+    def path_mtu(self, link: Link) -> int:
+        """The largest UDP payload of a link's path, in bytes, as far as both ends know."""
+        _, _, mtu, overhead = link.target
+        return mtu if self.server_link_mtu is None else min(mtu, self.server_link_mtu - overhead)
 
     # -- sessions ---------------------------------------------------------------------------------
 

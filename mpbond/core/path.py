@@ -19,7 +19,8 @@ from mpbond.core.wire import HEADER_SIZE, TAG_SIZE
 if TYPE_CHECKING:
     from mpbond.core.roaming import Prover
 
-DEFAULT_MTU = 1472  # bytes of UDP payload: 1,500 less IPv4 and UDP headers
+DEFAULT_OVERHEAD = 28  # bytes of IPv4 and UDP headers
+DEFAULT_MTU = 1500 - DEFAULT_OVERHEAD  # bytes of UDP payload
 TAIL_MINIMUM = 0.010  # seconds
 TAIL_PROBES = 2
 

@@ -9,20 +9,31 @@ is the path's queueing delay in that direction, undisturbed by the return path.
 from mpbond.core.minimum import WindowedMinimum
 
 INITIAL_RTT = 0.333  # seconds, RFC 9002, 6.2.2
+SETTLED_AFTER = 8  # samples; the first guess of the variation has faded to a tenth by then
 MINIMUM_WINDOW = 10.0  # seconds; Starlink moves every 15 s and clocks drift
 
 
 class RttEstimator:
     """Smoothed RTT in seconds; before the first sample `smoothed` is INITIAL_RTT."""
 
-    __slots__ = ("_minimum", "has_sample", "latest", "smoothed", "variation")
+    __slots__ = ("_minimum", "latest", "samples", "smoothed", "variation")
 
     def __init__(self) -> None:
-        self.has_sample = False
+        self.samples = 0
         self.latest = INITIAL_RTT
         self.smoothed = INITIAL_RTT
         self.variation = INITIAL_RTT / 2
         self._minimum = WindowedMinimum(MINIMUM_WINDOW)
+
+    @property
+    def has_sample(self) -> bool:
+        """Has anything been measured yet?"""
+        return self.samples > 0
+
+    @property
+    def settled(self) -> bool:
+        """Has the variation come down from its first guess, half the first sample?"""
+        return self.samples >= SETTLED_AFTER
 
     @property
     def minimum(self) -> float:
@@ -35,8 +46,8 @@ class RttEstimator:
         sample = max(sample, 1e-6)
         self.latest = sample
         self._minimum.update(sample, now)
-        if not self.has_sample:
-            self.has_sample = True
+        self.samples += 1
+        if self.samples == 1:
             self.smoothed = sample
             self.variation = sample / 2
             return

@@ -17,7 +17,7 @@ from mpbond.core.endpoint import Endpoint
 from mpbond.core.envelope import INIT, VERSION, init_digest, write_hint
 from mpbond.core.handshake import InitRequest, Responder, optional, packed_size
 from mpbond.core.keys import CIPHERS, Keypair
-from mpbond.core.path import DEFAULT_MTU, Address
+from mpbond.core.path import DEFAULT_MTU, DEFAULT_OVERHEAD, Address
 from mpbond.core.peers import Peer, Peers, destination_of, source_of
 from mpbond.core.scheduler import DEFAULT_SCHEDULER, SCHEDULERS
 from mpbond.core.session import Session
@@ -50,6 +50,7 @@ class ServerSettings:
     keepalive: float = 20.0
     client_to_client: bool = False
     dns: tuple[str, ...] = ()
+    link_mtu: int = DEFAULT_MTU + DEFAULT_OVERHEAD  # bytes of an IP packet towards the internet
     ciphers: tuple[str, ...] = tuple(CIPHERS)
 
 
@@ -181,7 +182,7 @@ class ServerEndpoint(Endpoint):
             "cipher": cipher,
             "addresses": addresses,
             "keepalive": self.settings.keepalive,
-            "mtu": max(self.socket_mtu.values(), default=DEFAULT_MTU),
+            "mtu": self.settings.link_mtu,
             "capabilities": [],
         }
         assert packed_size(payload) < 400

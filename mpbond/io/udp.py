@@ -28,7 +28,7 @@ IPV6_RECVPKTINFO, IPV6_PKTINFO = 49, 50
 IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, PMTUDISC_DONT = 10, 23, 0
 UDP_SEGMENT = 103
 BUFFER_SIZE = 4 << 20  # bytes of kernel buffer asked for in each direction
-IPV4_OVERHEAD, IPV6_OVERHEAD = 28, 48  # bytes of IP and UDP header
+OVERHEAD = {socket.AF_INET: 28, socket.AF_INET6: 48}  # bytes of IP and UDP header
 MAXIMUM_PAYLOAD = 65507
 
 _TIMESPEC = struct.Struct("qq")
@@ -185,10 +185,9 @@ def _handshake_filter(share: float, kind: int, size: int) -> bytes:
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
 
 
-def payload_mtu(link_mtu: int, family: int) -> int:
+def payload_mtu(link_mtu: int, family: socket.AddressFamily) -> int:
     """Return the largest UDP payload for a link MTU in bytes."""
-    overhead = IPV6_OVERHEAD if family == socket.AF_INET6 else IPV4_OVERHEAD
-    return min(MAXIMUM_PAYLOAD, link_mtu - overhead)
+    return min(MAXIMUM_PAYLOAD, link_mtu - OVERHEAD[family])
 
 
 def _read_ancillary(items: list[tuple[int, int, bytes]]) -> tuple[float | None, bytes | None]:

@@ -27,8 +27,8 @@ from mpbond.errors import ControlError, PlatformError
 from mpbond.io.firewall import ClientRules
 from mpbond.io.netlink import LinkState, LinkWatcher
 from mpbond.io.system import SystemState
+from mpbond.io.udp import OVERHEAD, UdpSocket, payload_mtu
 from mpbond.io.udp import Endpoint as SocketAddress
-from mpbond.io.udp import UdpSocket, payload_mtu
 from mpbond.runtime.ciphers import preferred_ciphers
 from mpbond.runtime.control import Request
 from mpbond.runtime.program import Program, parse_direction, parse_hold, session_status
@@ -280,7 +280,7 @@ class ClientProgram(Program[ClientConfig]):
             if family not in opened.sockets:
                 port = UdpSocket(family, mtu=mtu, device=state.name)
                 opened.sockets[family] = self.driver.add_socket(port)
-            targets.append(Target(opened.sockets[family], address, mtu))
+            targets.append(Target(opened.sockets[family], address, mtu, OVERHEAD[family]))
         return targets
 
     def _families(self, state: LinkState, settings: LinkConfig) -> list[socket.AddressFamily]:
@@ -365,11 +365,11 @@ class ClientProgram(Program[ClientConfig]):
 
     async def _fit_mtu(self) -> None:
         """Let the TUN device's MTU follow what the links carry, unless it is configured."""
-        targets = [link.target.mtu for link in self.endpoint.links.values() if link.usable]
-        if self.config.mtu is not None or not targets:
+        endpoint = self.endpoint
+        carried = [endpoint.path_mtu(link) for link in endpoint.links.values() if link.usable]
+        if self.config.mtu is not None or not carried:
             return
-        bound = min(*targets, self.endpoint.server_mtu or max(targets))
-        mtu = max(MINIMUM_MTU, bound - HEADER_SIZE - TAG_SIZE - DATA_OVERHEAD)
+        mtu = max(MINIMUM_MTU, min(carried) - HEADER_SIZE - TAG_SIZE - DATA_OVERHEAD)
         if mtu != self.mtu:
             self.mtu = mtu
             await self.on_system(self.system.set_mtu, mtu)

@@ -32,6 +32,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
+_system_log = logging.getLogger("mpbond.system")
 
 
 ConfigT = TypeVar("ConfigT", ClientConfig, ServerConfig)
@@ -63,10 +64,7 @@ class Program(Generic[ConfigT]):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
         config = self.config
-        echo = logging.getLogger("mpbond.system").info
-        self.system = await self.on_system(
-            SystemState, config.state_dir, config.tun, echo=lambda text: echo("%s", text)
-        )
+        self.system = await self.on_system(SystemState, config.state_dir, config.tun, echo=_echo)
         control = ControlServer(config.control, config.control_group, self.handle_request)
         try:
             control.bind()
@@ -186,6 +184,16 @@ class Program(Generic[ConfigT]):
             if hasattr(self, "driver"):
                 self.driver.close()
             self._system_thread.shutdown()
+
+
+def _echo(command: str) -> None:
+    """Log a change of the system as the command that does the same; a long one by its first line."""
+    first, _, more = command.partition("\n")
+    if more:
+        _system_log.info("%s (%d lines, shown with -v)", first, more.count("\n") + 1)
+        _system_log.debug("%s", command)
+    else:
+        _system_log.info("%s", command)
 
 
 def session_status(

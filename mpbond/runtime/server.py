@@ -69,7 +69,9 @@ class ServerProgram(Program[ServerConfig]):
         self.mtu = config.mtu
         self.addresses = _own_interfaces(config)
         # first what may be refused because of others: then nothing has been changed yet
-        self._sockets = self._open_sockets(await self.on_system(_largest_link_mtu, config.tun))
+        link_mtu = await self.on_system(_largest_link_mtu, config.tun)
+        self._sockets = self._open_sockets(link_mtu)
+        self.endpoint.settings.link_mtu = link_mtu
         await self.on_system(set_up_system, config, self.system)
         for port in self._sockets:
             self.driver.add_socket(port)
