@@ -85,7 +85,7 @@ class NaiveLane:
         self._give_up({at for at, (time, _) in self.shown_by.items() if time + hold <= now + 1e-9})
 
     def release_proven(self, frontier: int) -> None:
-        self._give_up({at for at, (_, order) in self.shown_by.items() if order < frontier})
+        self._give_up({at for at, (_, order) in self.shown_by.items() if order <= frontier})
 
     def _give_up(self, hopeless: set[int]) -> None:
         if hopeless:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mpbond.config.model import Address, Network
     from mpbond.config.place import Parser, Place
 
+MAXIMUM_POOLS: Final = 4  # one address of each must fit a handshake message
 _PREFIX_LENGTHS: Final = {4: (8, 30), 6: (32, 126)}  # from no internet-wide pool to two hosts
 
 
@@ -103,6 +104,8 @@ def _check_listen(place: Place, server: ServerConfig) -> None:
 
 
 def _check_pools(place: Place, pools: tuple[Network, ...]) -> None:
+    if len(pools) > MAXIMUM_POOLS:
+        raise place.error(f"{len(pools)} pools", f"use at most {MAXIMUM_POOLS}")
     for (first, one), (second, other) in itertools.combinations(enumerate(pools), 2):
         if _overlap(one, other):
             wrong = f"{other} overlaps {one} in {place.item(first).key}"

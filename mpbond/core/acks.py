@@ -30,6 +30,8 @@ class Received:
         """Note an arrival (`time`: seconds, our clock); True when it shows or fills a gap."""
         in_order = number == self.largest + 1
         self._ranges.add(number, number)
+        if len(self._ranges) > 2 * MAXIMUM_RANGES:
+            self._ranges.keep_newest(MAXIMUM_RANGES)
         if number > self.largest:
             self.largest = number
             self._largest_time = time

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mpbond.core.attempt import Attempt
 from mpbond.core.endpoint import Endpoint
-from mpbond.core.envelope import COOKIE, HINT, RESPONSE, VERSION, read_hint
-from mpbond.core.handshake import Established, Initiator, optional, required
+from mpbond.core.envelope import COOKIE, HINT, RESPONSE, read_hint
+from mpbond.core.greeting import Request, Welcome, read_welcome
+from mpbond.core.handshake import Initiator
 from mpbond.core.keys import CIPHERS, REKEY_AFTER, Keypair
 from mpbond.core.liveness import DOWN
 from mpbond.core.path import DEFAULT_MTU, DEFAULT_OVERHEAD, Address, Path, PathOptions
@@ -23,8 +24,6 @@ from mpbond.core.scheduler import DEFAULT_SCHEDULER
 from mpbond.core.session import Session
 from mpbond.core.transmit import (
     Configured,
-    Event,
-    PathChanged,
     Rekeyed,
     SessionEnded,
     SessionStarted,
@@ -36,6 +35,8 @@ from mpbond.errors import HandshakeError
 if TYPE_CHECKING:
     from random import Random
 
+TARGET_TURN = 6.0  # seconds that a dead path's link stays with one target: as many probes
+COOKIE_PAUSE = 0.5  # seconds between messages that COOKIEs may call for on a link
 DEAF_AFTER = 5.0  # seconds without a datagram while asking
 HINT_INTERVAL = 1.0  # seconds between handshakes that a hint may start
 REPLACED_PAUSE = 10.0  # seconds of silence after another box has taken over our key
@@ -61,8 +62,10 @@ class Link:
     weight: float = 1.0
     usable: bool = True
     cookie: bytes | None = None
+    cookie_due: float = float("-inf")  # not before then a COOKIE is answered again
     path_id: int | None = None
     turn: int = 0
+    next_turn: float = float("-inf")  # not before then another target is tried
 
     @property
     def target(self) -> Target:
@@ -100,6 +103,7 @@ class ClientEndpoint(Endpoint):
             settings.private_key, settings.server_key, settings.preshared_key, rng
         )
         self._attempt = Attempt()
+        self._asked = 0  # handshakes begun: rises, so that none can be replayed within a session
         self._not_before = float("-inf")
         self._hinted = float("-inf")
         self._waiting: list[bytes] = []
@@ -191,6 +195,7 @@ class ClientEndpoint(Endpoint):
     def handle_timeout(self, now: float) -> None:
         """Run what is due, the handshake included."""
         super().handle_timeout(now)
+        self._try_other_targets(now)
         if not self._attempt.active:
             if self._wants_handshake(now):
                 self._ask(now)
@@ -204,16 +209,16 @@ class ClientEndpoint(Endpoint):
                 link.cookie = None
             self._ask(now)
 
-    def poll_event(self) -> Event | None:
-        """Return the next event; a path that has died tries its link's next target."""
-        event = super().poll_event()
-        if isinstance(event, PathChanged) and event.state == DOWN and event.link in self.links:
-            link = self.links[event.link]
+    def _try_other_targets(self, now: float) -> None:
+        """A link whose path has been dead for a while goes on to its next target, in turn."""
+        for link in self.links.values():
             path = self._path_of(link)
-            if len(link.targets) > 1 and path is not None and path.usable:
+            if len(link.targets) < 2 or path is None or not path.usable:
+                continue
+            if path.liveness.state == DOWN and now >= link.next_turn:
                 link.turn += 1
-                self._retarget(link, path.last_sent)
-        return event
+                link.next_turn = now + TARGET_TURN
+                self._retarget(link, now)
 
     def next_timeout(self, now: float) -> float:
         """When to call `handle_timeout` next."""
@@ -250,19 +255,17 @@ class ClientEndpoint(Endpoint):
         """Begin a handshake with fresh keys on all links."""
         self._attempt.begin(self._new_index(), now)
         session = self.session
-        keep = session is not None and not session.paths_exhausted
+        goes_on = session is not None and not session.paths_exhausted
+        self._asked += 1
+        request = Request(
+            session.id if session is not None and goes_on else b"",
+            self._asked,
+            self.settings.ciphers,
+            self.addresses,
+            self.settings.downlink_scheduler,
+        )
         try:
-            self._initiator.start(
-                self._attempt.index,
-                {
-                    "version": VERSION,
-                    "session": session.id if session is not None and keep else b"",
-                    "ciphers": list(self.settings.ciphers),
-                    "addresses": list(self.addresses),
-                    "scheduler": self.settings.downlink_scheduler,
-                    "capabilities": [],
-                },
-            )
+            self._initiator.start(self._attempt.index, request.to_map())
         except HandshakeError as error:
             self.drops[error.reason] += 1
             return
@@ -283,7 +286,7 @@ class ClientEndpoint(Endpoint):
             if kind == RESPONSE:
                 self._on_response(datagram, now)
             elif kind == COOKIE:
-                self._on_cookie(socket, datagram)
+                self._on_cookie(socket, datagram, now)
             elif kind == HINT:
                 self._on_hint(read_hint(datagram), now)
             else:
@@ -291,11 +294,17 @@ class ClientEndpoint(Endpoint):
         except HandshakeError as error:
             self.drops[error.reason] += 1
 
-    def _on_cookie(self, socket: int, datagram: bytes) -> None:
+    def _on_cookie(self, socket: int, datagram: bytes, now: float) -> None:
+        """Answer with the cookie, but not each of many: whoever saw our message can forge one."""
         cookie = self._initiator.read_cookie(datagram)
+        if not self._attempt.active:
+            raise HandshakeError("handshake_unexpected")
         for link in self.links.values():
-            if link.target.socket == socket:
-                link.cookie = cookie
+            if link.target.socket != socket:
+                continue
+            link.cookie = cookie
+            if now >= link.cookie_due:
+                link.cookie_due = now + COOKIE_PAUSE
                 self._send_init(link)
 
     def _on_hint(self, index: int, now: float) -> None:
@@ -312,61 +321,53 @@ class ClientEndpoint(Endpoint):
         established = self._initiator.read_response(datagram)
         if not self._attempt.active:
             return  # another link brought the same answer before
-        payload = established.payload
-        session_id: bytes = required(payload, "session", bytes)
-        cipher: str = required(payload, "cipher", str)
-        if cipher not in CIPHERS or len(session_id) != 8:
-            raise HandshakeError("handshake_payload")
+        welcome = read_welcome(established.payload)
         pair = Keypair(
-            cipher,
+            welcome.cipher,
             established.send_key,
             established.receive_key,
             self._attempt.index,
-            established.peer_index,
+            welcome.receiver_index,
             now,
         )
         self._attempt.end()
-        self.server_link_mtu = optional(payload, "mtu", int, DEFAULT_MTU + DEFAULT_OVERHEAD)
-        if self.session is not None and self.session.id == session_id:
-            self.session.install(pair)
-            self.session.last_received = now
-            self._register(self.session)
-            for path in self.session.paths.values():
-                self.session.poke(path)
-            self._dirty[self.session.id] = self.session
-            self._events.append(Rekeyed(self.session.peer, session_id))
+        self.server_link_mtu = welcome.link_mtu
+        session = self.session
+        if session is not None and session.id == welcome.session:
+            session.install(pair)
+            session.last_received = now
+            self._register(session)
+            for path in session.paths.values():
+                session.poke(path)
+            self._dirty[session.id] = session
+            self._events.append(Rekeyed(session.peer, session.id))
         else:
-            self._begin(session_id, pair, established, now)
+            self._begin(welcome, pair, now)
 
-    def _begin(self, session_id: bytes, pair: Keypair, made: Established, now: float) -> None:
+    def _begin(self, welcome: Welcome, pair: Keypair, now: float) -> None:
         if self.session is not None:
             self._forget(self.session)
         session = self.session = Session(
             is_client=True,
-            session_id=session_id,
+            session_id=welcome.session,
             peer=self.settings.server_key,
             pair=pair,
             scheduler=self.settings.scheduler,
             hold=self.settings.hold,
-            keepalive=self._keepalive(made),
+            keepalive=min(self.settings.keepalive, welcome.keepalive),
             drops=self.drops,
             rng=self._rng,
             now=now,
         )
+        session.peer_capabilities = frozenset(welcome.capabilities)
         self._adopt(session)
         self._register(session)
-        addresses: list[Any] = optional(made.payload, "addresses", list, [])
-        self.addresses = tuple(item for item in addresses if isinstance(item, str))
+        self.addresses = welcome.addresses
         for link in self.links.values():
             self._open_path(link, session, now)
         session.handle_packets(self._waiting)
         self._waiting = []
-        self._events.append(SessionStarted(session.peer, session_id, self.addresses))
-
-    def _keepalive(self, made: Established) -> float:
-        """Seconds between keepalives: what either side wants more often."""
-        theirs: float | int = optional(made.payload, "keepalive", float, self.settings.keepalive)
-        return min(self.settings.keepalive, max(1.0, theirs))
+        self._events.append(SessionStarted(session.peer, session.id, self.addresses))
 
     def _open_path(self, link: Link, session: Session, now: float) -> None:
         options = PathOptions(link=link.name, mtu=self.path_mtu(link), weight=link.weight)
@@ -432,4 +433,5 @@ class ClientEndpoint(Endpoint):
         if self._attempt.active:
             return due
         rekey = session.keys.current.created + self.settings.rekey_after
-        return min(due, self._deaf_since(session), rekey if rekey > now else due)
+        deaf = max(self._deaf_since(session), self._not_before)
+        return min(due, deaf, rekey if rekey > now else due)

@@ -34,7 +34,9 @@ class ControlChannel:
         self._next_sent += 1
 
     def on_message(self, number: int, body: bytes) -> None:
-        """Take a received message. Raises WireError when it is not a map."""
+        """Take a received message. Raises WireError when it is too long or not a map."""
+        if len(body) > MAXIMUM_SIZE:
+            raise WireError("CONTROL is too long")
         if number < self._next_received or number >= self._next_received + MAXIMUM_EARLY:
             return
         self._early[number] = _unpack(body)

@@ -7,9 +7,9 @@ hold expires.
 * The hold counts from the arrival of the first packet beyond the gap, is armed once and never moved, so
   that many gaps do not add up. `Gap` records are made when the highest sequence jumps, hence ascend both
   in sequence and in time, and the first one is always the next to expire.
-* A gap is proven lost when every live path has delivered a send order above that of the first packet
-  beyond it: paths are FIFO, so what was sent before on any of them would have come. The caller keeps the
-  paths' orders and hands in the smallest, the `frontier`.
+* A gap is proven lost when every live path has delivered a send order that is not below that of the first
+  packet beyond it: paths are FIFO, so what was sent before on any of them would have come. The caller
+  keeps the paths' orders and hands in the smallest, the `frontier`.
 * UNORDERED packets are delivered at once. What comes after its gap was given up is late: it is delivered
   at once too, since for TCP a late packet is better than a lost one. Every lane remembers the last 2,048
   sequences, so nothing is delivered twice.
@@ -18,9 +18,11 @@ hold expires.
 
 from collections import deque
 
+from mpbond.core.ranges import RangeSet
 from mpbond.core.stats import OrderStats
 from mpbond.core.wire import SEQUENCE_SPACE, recover
 
+REMEMBERED_FORWARDS = 32  # ranges per lane that FORWARD has called off and nothing has passed yet
 REMEMBERED = 2048  # sequences per lane for the detection of copies
 MAXIMUM_JUMP = 1 << 16  # sequences; after a larger one the lane starts again
 BUFFER_LIMIT = 4 << 20  # bytes over all lanes
@@ -50,7 +52,7 @@ class Lane:
         self.held: dict[int, tuple[float, bytes] | None] = {}  # None: delivered, out of order
         self.gaps: deque[Gap] = deque()
         self.seen = 0  # bit i: sequence highest - i has come
-        self.forwarded: set[int] = set()
+        self.forwarded = RangeSet()  # what will not come, from `next` on
 
 
 class Lanes:
@@ -99,7 +101,7 @@ class Lanes:
         elif sequence == lane.next:
             self.delivered.append(packet)
             lane.next += 1
-            if lane.held or lane.gaps:
+            if lane.held or lane.gaps or len(lane.forwarded):
                 self._advance(number, lane, now)
         else:
             self._hold(lane, sequence, packet, ordered, now)
@@ -111,15 +113,14 @@ class Lanes:
         last = first + min(count, MAXIMUM_JUMP) - 1
         if last < lane.next or first > lane.highest + MAXIMUM_JUMP:
             return
-        lane.forwarded.update(range(max(first, lane.next), last + 1))
-        if len(lane.forwarded) > MAXIMUM_JUMP:
-            lane.forwarded.clear()
+        lane.forwarded.add(max(first, lane.next), last)
+        lane.forwarded.keep_newest(REMEMBERED_FORWARDS)
         self._advance(number, lane, now)
 
     def release_proven(self, frontier: int, now: float) -> None:
-        """Give up every gap whose first packet beyond was sent before `frontier` (a send order)."""
+        """Give up every gap whose first packet beyond was sent no later than `frontier`."""
         for number, lane in list(self._gapped.items()):
-            while lane.gaps and lane.gaps[0].order < frontier:
+            while lane.gaps and lane.gaps[0].order <= frontier:
                 self._give_up(number, lane, now)
 
     def release_expired(self, hold: float, now: float) -> None:
@@ -150,7 +151,7 @@ class Lanes:
         while lane.gaps:
             self._give_up(number, lane, now)
         lane.next, lane.highest, lane.seen = sequence, sequence - 1, 0
-        lane.forwarded.clear()
+        lane.forwarded = RangeSet()
 
     def _is_new(self, lane: Lane, sequence: int) -> bool:
         """Mark a sequence as seen; False when it is a copy, or too old to tell."""
@@ -166,37 +167,44 @@ class Lanes:
 
     def _advance(self, number: int, lane: Lane, now: float) -> None:
         """Deliver what follows `next` without a gap, and forget gaps that are behind."""
-        held, delivered, forwarded = lane.held, self.delivered, lane.forwarded
         while True:
-            if lane.next in held:
-                item = held.pop(lane.next)
-                self.held_bytes -= PACKET_COST
-                if item is not None:
-                    arrived, packet = item
-                    delivered.append(packet)
-                    self.held_bytes -= len(packet)
-                    self._stats.note_hold(now - arrived)
-            elif forwarded and lane.next in forwarded:
-                forwarded.discard(lane.next)
-            else:
+            if lane.next in lane.held:
+                self._let_go(lane, lane.next, now)
+                lane.next += 1
+                continue
+            end = lane.forwarded.end_of(lane.next) if len(lane.forwarded) else None
+            if end is None:
                 break
-            lane.next += 1
+            between = (at for at in lane.held if lane.next < at <= end)
+            lane.next = min(between, default=end + 1)
+        lane.forwarded.drop_below(lane.next)
         gaps = lane.gaps
         while gaps and gaps[0].last < lane.next:
             gaps.popleft()
         if not gaps:
             self._gapped.pop(number, None)
 
+    def _let_go(self, lane: Lane, sequence: int, now: float) -> None:
+        """Deliver a packet that was held; of one that went on at once, free its place."""
+        item = lane.held.pop(sequence)
+        self.held_bytes -= PACKET_COST
+        if item is not None:
+            arrived, packet = item
+            self.delivered.append(packet)
+            self.held_bytes -= len(packet)
+            self._stats.note_hold(now - arrived)
+
     def _give_up(self, number: int, lane: Lane, now: float) -> None:
         """Skip what is missing of the first gap, delivering what came of it in order."""
         last = lane.gaps[0].last
-        while lane.next <= last:
-            if lane.next not in lane.held and lane.next not in lane.forwarded:
-                self._stats.skipped += 1
-                lane.next += 1
-            self._advance(number, lane, now)
-            if not lane.gaps or lane.gaps[0].last != last:
-                return
+        came = sorted(at for at in lane.held if at <= last)
+        called_off = lane.forwarded.count(lane.next, last)
+        called_off -= sum(at in lane.forwarded for at in came) if called_off else 0
+        self._stats.skipped += last - lane.next + 1 - len(came) - called_off
+        for sequence in came:
+            self._let_go(lane, sequence, now)
+        lane.next = last + 1
+        self._advance(number, lane, now)
 
     def _give_up_oldest(self, now: float) -> None:
         number, lane = min(self._gapped.items(), key=lambda item: item[1].gaps[0].time)

@@ -43,7 +43,7 @@ class Peer:
     routes: tuple[IPNetwork, ...] = ()
     addresses: tuple[Interface, ...] = ()  # with their pools' prefix lengths
     session: Session | None = None
-    pending: Session | None = None
+    pending: list[Session] = field(default_factory=list)
     last_seen: float = float("-inf")
     replacements: list[float] = field(default_factory=list)  # times sessions were replaced
     answered: deque[bytes] = field(default_factory=lambda: deque(maxlen=ANSWERED))  # of its INITs
@@ -73,6 +73,9 @@ class Peers:
         """Make a peer known."""
         self._by_key[peer.public_key] = peer
         for address in peer.fixed:
+            other = self._hosts.get(address.packed)
+            if other is not None and other is not peer:
+                other.addresses = tuple(item for item in other.addresses if item.ip != address)
             self._hosts[address.packed] = peer
         for route in peer.routes:
             bits = route.max_prefixlen
@@ -113,7 +116,11 @@ class Peers:
         wishes = _parse_addresses(wanted)
         for pool in self._pools:
             before = (*peer.fixed, *(interface.ip for interface in peer.addresses))
-            mine = [address for address in before if address in pool]
+            mine = [
+                address
+                for address in before
+                if address in pool and self._hosts.get(address.packed, peer) is peer
+            ]
             address = mine[0] if mine else self._pick(peer, pool, wishes)
             if address is not None:
                 self._hosts[address.packed] = peer
@@ -144,7 +151,7 @@ class Peers:
         away = [
             (other.last_seen, address)
             for address, other in self._pooled(pool)
-            if other is not peer and other.session is None and other.pending is None
+            if other is not peer and other.session is None and not other.pending
         ]
         if not away:
             return None

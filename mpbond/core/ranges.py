@@ -32,6 +32,20 @@ class RangeSet:
         """The largest number in the set; IndexError when it is empty."""
         return self._lasts[-1]
 
+    def count(self, first: int, last: int) -> int:
+        """How many numbers of first..last are in the set."""
+        return sum(
+            max(0, min(last, b) - max(first, a) + 1)
+            for a, b in zip(self._firsts, self._lasts, strict=True)
+        )
+
+    def end_of(self, number: int) -> int | None:
+        """The last number of the range that holds `number`, None if none does."""
+        at = bisect_left(self._lasts, number)
+        if at < len(self._firsts) and self._firsts[at] <= number:
+            return self._lasts[at]
+        return None
+
     def newest(self, count: int) -> list[tuple[int, int]]:
         """Return the `count` ranges with the largest numbers, largest first."""
         firsts, lasts = self._firsts, self._lasts

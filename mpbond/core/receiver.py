@@ -124,12 +124,17 @@ class Receiver:
     def _frontier(self, now: float) -> int | None:
         """The send order that every path which may still bring packets has passed.
 
-        A path that is up but has told no order yet may be bringing the very first packets, so it
-        proves nothing; one that is not up counts while it is heard. None when no path can tell.
+        Whether a path is up says only that our datagrams arrive; what counts here is that it is heard.
+        One that is heard but has told no order yet may be bringing the very first packets, so nothing is
+        proven. None when no path can tell.
         """
-        orders = []
-        for path in self._paths.values():
-            heard = path.last_received is not None and now - path.last_received < HEARD
-            if path.up or (path.usable and heard and path.order_received is not None):
-                orders.append(path.order_received or 0)
-        return min(orders, default=None)
+        return min(
+            (
+                path.order_received or 0
+                for path in self._paths.values()
+                if path.usable
+                and path.last_received is not None
+                and now - path.last_received < HEARD
+            ),
+            default=None,
+        )

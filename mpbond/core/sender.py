@@ -40,6 +40,7 @@ HOLD_MARGIN = 0.030  # seconds
 RETURN_PATHS = 2  # an ACK goes out on as many
 RETURN_PING_INTERVAL = 0.1  # seconds between eliciting datagrams on a return path
 MARKER_INTERVAL = 0.010  # seconds between send-order markers on an idle path
+REFUSED_PAUSE = 0.1  # seconds until a frame that must arrive is tried again after a refusal
 CONTROL_SIZE = 256  # bytes an unproven address must be good for before it gets anything
 _PING = frame(PING)
 
@@ -54,7 +55,9 @@ class Sender:
         self.scheduler: Scheduler = SCHEDULERS[scheduler]()
         self.hold_override: float | None = None  # seconds the configuration pins, None = learned
         self.resend: list[bytes] = []  # frames that must arrive, on whichever path
+        self.retry_due: float | None = None  # when to call `retry`
         self.packets = Meter()
+        self._refused: list[bytes] = []
         self._paths = paths
         self._session = session
         self._seed = seed
@@ -109,6 +112,19 @@ class Sender:
         """Resend the frames that must arrive out of datagrams that were lost."""
         for sent in lost:
             self.resend.extend(sent.resend)
+
+    def refuse(self, sent: Sent, now: float) -> None:
+        """Resend them later: the system refused the datagram and would refuse the next one too."""
+        if sent.resend:
+            self._refused.extend(sent.resend)
+            self.retry_due = now + REFUSED_PAUSE
+
+    def retry(self, now: float) -> None:
+        """Take up again what the system refused a while ago."""
+        if self.retry_due is not None and self.retry_due <= now + 1e-9:
+            self.retry_due = None
+            self.resend.extend(self._refused)
+            self._refused.clear()
 
     def rescue(self, path: Path) -> None:
         """Resend elsewhere what must arrive and hangs on a doubtful path."""

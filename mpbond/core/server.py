@@ -1,21 +1,23 @@
 """The server's endpoint: answers handshakes and routes packets between sessions and the TUN device.
 
 A handshake message is looked at in the order of what that costs: length and mac1 (about 2 µs), the cache
-of answers (copies of one message come over all links of a client), and only then Diffie-Hellman. When
-more of those are asked for than `DH_RATE`, a message must carry a cookie that proves its source address.
+of answers (copies of one message come over all links of a client), and only then, if core.admission
+lets it, Diffie-Hellman.
 A session made by a handshake is installed when the first transport datagram opens under its keys; until
 then the client's old session lives on. Nothing unauthenticated gets a reply but a cookie, and a
 rate-limited hint that an index is unknown.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mpbond.core.admission import Admission
 from mpbond.core.bucket import TokenBucket
-from mpbond.core.cookies import CookieJar
 from mpbond.core.endpoint import Endpoint
-from mpbond.core.envelope import INIT, VERSION, init_digest, write_hint
-from mpbond.core.handshake import InitRequest, Responder, optional, packed_size
+from mpbond.core.envelope import INIT, init_digest, write_hint
+from mpbond.core.greeting import SESSION_ID_SIZE, Request, Welcome, read_request
+from mpbond.core.handshake import InitRequest, Responder
 from mpbond.core.keys import CIPHERS, Keypair
 from mpbond.core.path import DEFAULT_MTU, DEFAULT_OVERHEAD, Address
 from mpbond.core.peers import Peer, Peers, destination_of, source_of
@@ -28,10 +30,8 @@ from mpbond.errors import HandshakeError
 if TYPE_CHECKING:
     from random import Random
 
-DH_RATE, DH_BURST = 100.0, 100.0  # handshakes per second: about 3 % of a core
-COOKIE_RATE, COOKIE_BURST = 4000.0, 1000.0  # cookie replies per second: about 4 % of a core
 HINT_RATE, HINT_BURST = 50.0, 20.0  # hints per second, to all sources together
-LOADED_BELOW = 0.5  # share of the handshake budget left under which cookies are asked for
+MAXIMUM_PENDING = 4  # sessions of one peer that wait for their first datagram
 ANSWER_LIFETIME = 5.0  # seconds that an answer is kept for copies of its question
 ANSWER_LIMIT = 1024
 SESSION_LIFETIME = 300.0  # seconds without a datagram after which a session is forgotten
@@ -50,6 +50,7 @@ class ServerSettings:
     keepalive: float = 20.0
     client_to_client: bool = False
     dns: tuple[str, ...] = ()
+    prefix_of: Callable[[Address], bytes] = lambda source: repr(source).encode()
     link_mtu: int = DEFAULT_MTU + DEFAULT_OVERHEAD  # bytes of an IP packet towards the internet
     ciphers: tuple[str, ...] = tuple(CIPHERS)
 
@@ -63,10 +64,8 @@ class ServerEndpoint(Endpoint):
         self.peers = peers
         self.handshakes_seen = 0  # messages looked at, good or bad
         self._responder = Responder(settings.private_key, rng)
-        self._cookies = CookieJar(rng, self._responder.public)
+        self._admission = Admission(self._responder.public, settings.prefix_of, self.drops, rng)
         self._answers: dict[bytes, tuple[float, bytes]] = {}
-        self._dh = TokenBucket(DH_RATE, DH_BURST)
-        self._cookie_replies = TokenBucket(COOKIE_RATE, COOKIE_BURST)
         self._hints = TokenBucket(HINT_RATE, HINT_BURST)
 
     # -- packets ----------------------------------------------------------------------------------
@@ -132,7 +131,10 @@ class ServerEndpoint(Endpoint):
         if answer is not None and now - answer[0] < ANSWER_LIFETIME:
             self._transmits.append(Transmit(socket, source, [answer[1]]))
             return
-        if not self._admit(datagram, socket, source, now):
+        if not self._admission.admits(datagram, source, now):
+            cookie = self._admission.cookie_for(datagram, source, now)
+            if cookie is not None:
+                self._transmits.append(Transmit(socket, source, [cookie]))
             return
         try:
             request = self._responder.parse_init(datagram)
@@ -143,96 +145,79 @@ class ServerEndpoint(Endpoint):
         self._remember_answer(digest, response, now)
         self._transmits.append(Transmit(socket, source, [response]))
 
-    def _admit(self, datagram: bytes, socket: int, source: Address, now: float) -> bool:
-        """May this message cost us a Diffie-Hellman? Under load only with a good cookie."""
-        if self._dh.share(now) < LOADED_BELOW:
-            address = repr(source).encode()
-            if not self._cookies.verify(datagram, address, now):
-                if self._cookie_replies.take(now):
-                    reply = self._cookies.reply(datagram, address, now)
-                    self._transmits.append(Transmit(socket, source, [reply]))
-                self.drops["handshake_under_load"] += 1
-                return False
-        if not self._dh.take(now):
-            self.drops["handshake_rate"] += 1
-            return False
-        return True
-
-    def _answer(self, request: InitRequest, now: float) -> bytes:
-        """Make a key pair, and a session unless this is a rekey, for an authentic request."""
-        peer = self.peers.get(request.remote_public)
+    def _answer(self, init: InitRequest, now: float) -> bytes:
+        """Make a key pair, and a session unless this is a rekey, for an authentic message."""
+        peer = self.peers.get(init.remote_public)
         if peer is None:
             raise HandshakeError("peer_unknown")
-        self._refuse_replay(peer, request, now)
-        offered: list[Any] = optional(request.payload, "ciphers", list, [])
-        cipher = self._choose_cipher(offered)
-        wanted_id: bytes = optional(request.payload, "session", bytes, b"")
-        rekeyed = (
-            peer.session if peer.session is not None and peer.session.id == wanted_id else None
+        request = read_request(init.payload)
+        rekeyed = self._refuse_replay(peer, init.digest, request)
+        cipher = self._choose_cipher(request.ciphers)
+        addresses = self.peers.assign(peer, request.addresses)
+        welcome = Welcome(
+            self._new_index(),
+            rekeyed.id if rekeyed is not None else self._rng.randbytes(SESSION_ID_SIZE),
+            cipher,
+            tuple(map(str, addresses)),
+            self.settings.keepalive,
+            self.settings.link_mtu,
         )
-        session_id = rekeyed.id if rekeyed is not None else self._rng.randbytes(8)
-        wishes: list[Any] = optional(request.payload, "addresses", list, [])
-        wanted = [wish for wish in wishes if isinstance(wish, str)]
-        addresses = [str(address) for address in self.peers.assign(peer, wanted)]
-        index = self._new_index()
-        payload = {
-            "version": VERSION,
-            "index": index,
-            "session": session_id,
-            "cipher": cipher,
-            "addresses": addresses,
-            "keepalive": self.settings.keepalive,
-            "mtu": self.settings.link_mtu,
-            "capabilities": [],
-        }
-        assert packed_size(payload) < 400
-        response, made = self._responder.respond(request, peer.preshared_key, payload)
-        pair = Keypair(cipher, made.send_key, made.receive_key, index, made.peer_index, now)
+        response, made = self._responder.respond(init, peer.preshared_key, welcome.to_map())
+        pair = Keypair(
+            cipher, made.send_key, made.receive_key, welcome.receiver_index, made.peer_index, now
+        )
         if rekeyed is not None:
             rekeyed.keys.offer(pair)
             self._register(rekeyed)
-            return response
-        if peer.pending is not None:
-            self._forget(peer.pending)
-        peer.pending = self._make_session(peer, session_id, pair, request.payload, now)
-        self._register(peer.pending)
+        else:
+            self._expect(peer, self._make_session(peer, welcome.session, pair, request, now))
         return response
 
-    def _refuse_replay(self, peer: Peer, request: InitRequest, now: float) -> None:
-        """A message answered before, or one amid a rekey that is not yet confirmed, is not answered.
+    def _refuse_replay(self, peer: Peer, digest: bytes, request: Request) -> Session | None:
+        """Return the session that the message wants to go on with, if it is there.
 
-        Messages carry no time, since routers boot in 1970. A replay could displace a fresh key pair
-        before its owner has used it.
+        Messages carry no time, since routers boot in 1970. Within a session a rising number tells a
+        replay, which could displace a key pair before its owner has used it; else the digests of the
+        last messages do, and a replay only makes one of several sessions that nobody confirms.
         """
         session = peer.session
-        fresh = session.keys.next if session is not None else None
-        wanted = optional(request.payload, "session", bytes, b"")
-        amid = fresh is not None and now - fresh.created < ANSWER_LIFETIME
-        same = session is not None and session.id == wanted
-        if request.digest in peer.answered or (amid and same):
+        if session is None or session.id != request.session:
+            session = None
+        stale = session is not None and request.rekey <= session.rekey_seen
+        if stale or digest in peer.answered:
             raise HandshakeError("handshake_replayed")
-        peer.answered.append(request.digest)
+        peer.answered.append(digest)
+        if session is not None:
+            session.rekey_seen = request.rekey
+        return session
+
+    def _expect(self, peer: Peer, session: Session) -> None:
+        """Keep a session until its first datagram; of too many, the oldest goes."""
+        if len(peer.pending) >= MAXIMUM_PENDING:
+            self._forget(peer.pending.pop(0))
+        peer.pending.append(session)
+        self._register(session)
 
     def _make_session(
-        self, peer: Peer, session_id: bytes, pair: Keypair, payload: dict[str, Any], now: float
+        self, peer: Peer, session_id: bytes, pair: Keypair, request: Request, now: float
     ) -> Session:
-        wish: str = optional(payload, "scheduler", str, self.settings.scheduler)
         session = Session(
             is_client=False,
             session_id=session_id,
             peer=peer.public_key,
             pair=pair,
-            scheduler=wish if wish in SCHEDULERS else self.settings.scheduler,
+            scheduler=request.scheduler or self.settings.scheduler,
             hold=self.settings.hold,
             keepalive=self.settings.keepalive,
             drops=self.drops,
             rng=self._rng,
             now=now,
         )
+        session.peer_capabilities = frozenset(request.capabilities)
         session.socket_mtu = self.socket_mtu
         return session
 
-    def _choose_cipher(self, offered: list[Any]) -> str:
+    def _choose_cipher(self, offered: Sequence[str]) -> str:
         """What both sides do fast: our first choice if it is theirs too, else the one safe anywhere."""
         if offered and offered[0] == self.settings.ciphers[0]:
             return self.settings.ciphers[0]
@@ -264,12 +249,16 @@ class ServerEndpoint(Endpoint):
         peer = self.peers.get(session.peer)
         if peer is None:
             return
-        if session is not peer.pending:
+        if session not in peer.pending:
             session.handshakes += 1
             self._register(session)
             self._events.append(Rekeyed(session.peer, session.id))
             return
-        old, peer.pending = peer.session, None
+        old = peer.session
+        for other in peer.pending:
+            if other is not session:
+                self._forget(other)
+        peer.pending.clear()
         if old is not None:
             self._replace(peer, old, now)
         peer.session = session
@@ -310,9 +299,9 @@ class ServerEndpoint(Endpoint):
         peer = self.peers.get(public_key)
         if peer is None:
             return
-        if peer.pending is not None:
-            self._forget(peer.pending)
-            peer.pending = None
+        for session in peer.pending:
+            self._forget(session)
+        peer.pending.clear()
         if peer.session is not None:
             self._transmits.extend(
                 peer.session.close(CLOSE_REVOKED, "the server no longer knows this key", now)

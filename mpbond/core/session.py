@@ -66,6 +66,8 @@ class Session:
         self.started = now
         self.last_received = now
         self.handshakes = 1
+        self.rekey_seen = 0  # highest number of a rekey asked for
+        self.peer_capabilities: frozenset[str] = frozenset()
         self.paths: dict[int, Path] = {}
         self.socket_mtu: dict[int, int] = {}  # largest UDP payload each socket may send
         self.drops = drops
@@ -207,7 +209,7 @@ class Session:
         for number in transmit.numbers[1]:
             sent = path.sent.refuse(number)
             if sent is not None:
-                self.sender.requeue([sent])
+                self.sender.refuse(sent, now)
         self.drops[reason] += len(transmit.numbers[1])
 
     def release(self, now: float) -> list[bytes]:
@@ -246,12 +248,14 @@ class Session:
             if len(self.sender.queue):
                 self.drops["key_expired"] += len(self.sender.queue)
                 self.sender.queue.clear()
+            self.receiver.ack_timer.due = None
             return []
         return self.sender.flush(self.receiver, self.keys.current, now)
 
     def handle_timeout(self, now: float) -> None:
         """Run what is due."""
         self._watch.run(now)
+        self.sender.retry(now)
         self.sender.mark_order(now)
         if now >= self._next_second:
             self._next_second = now + 1.0
@@ -267,6 +271,7 @@ class Session:
             self.receiver.ack_timer.due,
             self.receiver.next_timeout(),
             self.sender.mark_order_due(),
+            self.sender.retry_due,
         ):
             if other is not None and other < due:
                 due = other

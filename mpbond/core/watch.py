@@ -111,9 +111,10 @@ class Watch:
         for path in silent:
             oldest = path.sent.oldest
             assert oldest is not None
-            unheard = self.last_ack <= oldest.time
+            # an ACK that comes sooner than a round trip after it cannot speak of this datagram
+            unheard = self.last_ack < oldest.time + path.rtt.minimum
             if unheard and busy > 1 and path.suspicion_not_before <= oldest.time:
-                path.suspicion_not_before = now + path.rtt.smoothed
+                path.suspicion_not_before = now + path.silence_limit
                 continue
             path.liveness.on_silence(now, now - oldest.time)
             self._sender.rescue(path)

@@ -37,6 +37,7 @@ ORDER_SPACE = 1 << 24
 DATA_OVERHEAD = 8  # type, send order, position: what a lone full-size packet costs inside the seal
 MINIMUM_PAYLOAD = 32  # bytes; some carriers' NATs drop smaller datagrams
 
+MAXIMUM_CLOSE_TEXT = 100  # bytes
 MAXIMUM_RANGES = 32
 MAXIMUM_ACK_DELAY = 0xFFFF * 16e-6  # seconds; this value says "too long to be an RTT sample"
 
@@ -198,7 +199,7 @@ def control_frame(number: int, message: bytes) -> bytes:
 
 def close_frame(reason: int, text: str = "") -> bytes:
     """Build a CLOSE frame."""
-    return frame(CLOSE, bytes((reason,)) + text.encode()[:100])
+    return frame(CLOSE, bytes((reason,)) + text.encode()[:MAXIMUM_CLOSE_TEXT])
 
 
 def position(lane: int, sequence: int) -> int:
@@ -315,10 +316,11 @@ def parse_control(body: bytes) -> tuple[int, bytes]:
 
 
 def parse_close(body: bytes) -> tuple[int, str]:
-    """Read a CLOSE frame's body as (reason, text). Raises WireError."""
+    """Read a CLOSE frame's body as (reason, text fit for a log). Raises WireError."""
     if not body:
         raise WireError("truncated CLOSE")
-    return body[0], body[1:].decode(errors="replace")
+    text = body[1 : 1 + MAXIMUM_CLOSE_TEXT].decode(errors="replace")
+    return body[0], "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _varint(value: int) -> bytes:

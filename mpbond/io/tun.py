@@ -35,7 +35,7 @@ class TunDevice:
         return self._fd
 
     def read(self, budget: int) -> list[bytes]:
-        """Return up to `budget` packets that are there now."""
+        """Return up to `budget` packets that are there now. Raises PlatformError if the device is gone."""
         packets = []
         read, fd = os.read, self._fd
         try:
@@ -45,7 +45,9 @@ class TunDevice:
             pass
         except OSError as error:
             if error.errno != errno.EIO:  # the device is down
-                raise
+                raise PlatformError(
+                    f"The TUN device {self.name} has gone: somebody deleted it."
+                ) from error
         return packets
 
     def write(self, packets: Sequence[Buffer]) -> int:

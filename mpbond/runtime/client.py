@@ -10,7 +10,7 @@ import base64
 import logging
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface, ip_network
 from random import SystemRandom
@@ -204,7 +204,7 @@ class ClientProgram(Program[ClientConfig]):
             picture = await self._pictures.get()
             while not self._pictures.empty():
                 picture = self._pictures.get_nowait()
-            await self._take_picture(picture)
+            await self._carefully("links", self._take_picture(picture))
 
     async def _take_picture(self, picture: Mapping[str, LinkState]) -> None:
         names_changed = set(picture) != set(self._picture)
@@ -247,8 +247,9 @@ class ClientProgram(Program[ClientConfig]):
         if opened is None:
             if not families:
                 return
-            opened = self._open[name] = OpenLink(state)
+            opened = OpenLink(state)
             targets = self._targets(opened, state, families)
+            self._open[name] = opened
             self.endpoint.add_link(Link(name, targets, settings.weight), now)
             _log.info("link %s joins", name)
             return
@@ -378,22 +379,36 @@ class ClientProgram(Program[ClientConfig]):
     async def _watch_connection(self) -> None:
         """Resolve the concentrator again while there is none, and obey `when_down`."""
         resolved = self.driver.now()
-        direct = self.config.default_route and self.config.when_down == "direct"
         while True:
             await asyncio.sleep(CHECK_INTERVAL)
             now = self.driver.now()
-            session = self.endpoint.session
-            if session is not None and session.connected:
-                self._last_up = now
-                if direct and not self._routed and self.addresses:
-                    await self._route_default(True)
-                continue
-            if direct and self._routed and now - self._last_up >= DOWN_AFTER:
-                _log.warning("no path is up: traffic goes out by the links themselves")
-                await self._route_default(False)
-            if now - resolved >= RESOLVE_INTERVAL:
+            await self._carefully("default route", self._obey_when_down(now))
+            connected = self.endpoint.session is not None and self.endpoint.session.connected
+            if not connected and now - resolved >= RESOLVE_INTERVAL:
                 resolved = now
                 await self._resolve()
+
+    async def _obey_when_down(self, now: float) -> None:
+        session = self.endpoint.session
+        connected = session is not None and session.connected
+        if connected:
+            self._last_up = now
+        if not (self.config.default_route and self.config.when_down == "direct"):
+            return
+        if connected and not self._routed and self.addresses:
+            await self._route_default(True)
+        elif not connected and self._routed and now - self._last_up >= DOWN_AFTER:
+            _log.warning("no path is up: traffic goes out by the links themselves")
+            await self._route_default(False)
+
+    async def _carefully(self, subject: str, change: Coroutine[Any, Any, None]) -> None:
+        """Do a change that the system may refuse: that is a warning, and the next one is tried."""
+        try:
+            await change
+            self.warnings.pop(subject, None)
+        except PlatformError as error:
+            _log.warning("%s: %s", subject, error)
+            self.warnings[subject] = str(error)
 
     async def _resolve(self) -> None:
         found, problems = await resolve(self.config.concentrator.endpoints)

@@ -12,17 +12,23 @@ turns the loop for nothing.
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Callable
 
 from mpbond.core.endpoint import Endpoint
 from mpbond.core.transmit import Event
+from mpbond.errors import PlatformError
 from mpbond.io.ports import TunPort, UdpPort
 
 READ_BUDGET = 64  # packets or datagrams per turn and descriptor
 TIMER_STEP = 0.001  # seconds: uvloop's clock
 LONGEST_SLEEP = 3600.0  # seconds
+ERROR_PAUSE = 0.1  # seconds until the timer runs again after an internal error
+REPORTED_ERRORS = 10  # that are logged with their traceback
 LATENESS_BOUNDS = (0.001, 0.002, 0.005, 0.010, 0.020, 0.050)  # seconds
+
+_log = logging.getLogger(__name__)
 
 
 class Driver:
@@ -33,19 +39,21 @@ class Driver:
         endpoint: Endpoint,
         tun: TunPort,
         on_event: Callable[[Event], None],
+        on_failure: Callable[[PlatformError], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.endpoint = endpoint
         self.tun = tun
         self.lateness = [0] * (len(LATENESS_BOUNDS) + 1)  # how late timers fired, by bound
         self._on_event = on_event
+        self._on_failure = on_failure
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._sockets: dict[int, UdpPort] = {}
         self._next_socket = 0
         self._timer: asyncio.TimerHandle | None = None
         self._due = float("inf")
-        self._loop.add_reader(tun.fileno(), self._on_tun)
+        self._loop.add_reader(tun.fileno(), self._guard, self._on_tun)
 
     def now(self) -> float:
         """The time every `now` comes from, in seconds."""
@@ -57,7 +65,7 @@ class Driver:
         self._next_socket += 1
         self._sockets[number] = port
         self.endpoint.socket_mtu[number] = port.mtu
-        self._loop.add_reader(port.fileno(), self._on_socket, number)
+        self._loop.add_reader(port.fileno(), self._guard, self._on_socket, number)
         return number
 
     def remove_socket(self, number: int) -> None:
@@ -112,6 +120,19 @@ class Driver:
             if refusal is not None:
                 endpoint.handle_refused(transmit, refusal, now)
 
+    def _guard(self, callback: Callable[..., None], *arguments: int) -> None:
+        """Run a callback of the loop; a defect in it costs one turn and is told, not the tunnel."""
+        try:
+            callback(*arguments)
+        except PlatformError as error:
+            self._on_failure(error)
+        except Exception:
+            self.endpoint.drops["internal_error"] += 1
+            if self.endpoint.drops["internal_error"] <= REPORTED_ERRORS:
+                _log.exception("internal error")
+            now = self._clock()
+            self._arm(now + ERROR_PAUSE, now)
+
     def _on_tun(self) -> None:
         packets = self.tun.read(READ_BUDGET)
         if packets:
@@ -144,4 +165,4 @@ class Driver:
             self._timer.cancel()
         self._due = due
         delay = min(LONGEST_SLEEP, max(0.0, due - now)) + TIMER_STEP / 2
-        self._timer = self._loop.call_later(max(TIMER_STEP, delay), self._on_timer)
+        self._timer = self._loop.call_later(max(TIMER_STEP, delay), self._guard, self._on_timer)

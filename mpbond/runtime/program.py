@@ -52,6 +52,7 @@ class Program(Generic[ConfigT]):
         self.system: SystemState
         self._started = time.monotonic()
         self._stop = asyncio.Event()
+        self._stopping = False
         self._failure: BaseException | None = None
         self._system_thread = ThreadPoolExecutor(1, thread_name_prefix="system")
         self._tasks: set[asyncio.Task[None]] = set()
@@ -68,7 +69,9 @@ class Program(Generic[ConfigT]):
         control = ControlServer(config.control, config.control_group, self.handle_request)
         try:
             control.bind()
-            self.driver = Driver(self.make_endpoint(), TunDevice(config.tun), self.handle_event)
+            self.driver = Driver(
+                self.make_endpoint(), TunDevice(config.tun), self.handle_event, self._fail
+            )
             await self.set_up()
             await control.start()
             notify("READY=1")
@@ -90,6 +93,10 @@ class Program(Generic[ConfigT]):
     def spawn(self, coroutine: Any, subject: str) -> None:
         """Do something beside; a PlatformError becomes a warning, anything else ends the program."""
 
+        if self._stopping:
+            coroutine.close()
+            return
+
         async def guarded() -> None:
             try:
                 await coroutine
@@ -101,8 +108,7 @@ class Program(Generic[ConfigT]):
                 raise
             except BaseException as error:
                 _log.exception("internal failure")
-                self._failure = error
-                self._stop.set()
+                self._fail(error)
 
         task = asyncio.get_running_loop().create_task(guarded())
         self._tasks.add(task)
@@ -169,21 +175,32 @@ class Program(Generic[ConfigT]):
 
     # -- end --------------------------------------------------------------------------------------
 
+    def _fail(self, error: BaseException) -> None:
+        """Something that nothing can go on without has failed: end, and say so."""
+        self._failure = error
+        self._stop.set()
+
     async def _tear_down(self, control: ControlServer) -> None:
+        self._stopping = True
         for task in list(self._tasks):
             task.cancel()
-        await self.stop_watching()
-        await control.close()
-        if hasattr(self, "driver"):
-            self.driver.endpoint.close(1, f"the {self.role} is stopping", self.driver.now())
-            self.driver.turn()
-            self.driver.stop()  # or a peer that was told goodbye would be answered while we undo
+        for step in (self.stop_watching, control.close, self._say_goodbye):
+            try:
+                await step()
+            except Exception:
+                _log.exception("at the end")
         try:
             await self.on_system(self.system.undo_all)
         finally:
             if hasattr(self, "driver"):
                 self.driver.close()
             self._system_thread.shutdown()
+
+    async def _say_goodbye(self) -> None:
+        if hasattr(self, "driver"):
+            self.driver.endpoint.close(1, f"the {self.role} is stopping", self.driver.now())
+            self.driver.turn()
+            self.driver.stop()  # or a peer that was told goodbye would be answered while we undo
 
 
 def _echo(command: str) -> None:

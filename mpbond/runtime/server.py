@@ -5,11 +5,12 @@ import base64
 import dataclasses
 import logging
 import socket
+from collections.abc import Hashable
 from ipaddress import ip_address, ip_interface
 from random import SystemRandom
 from typing import Any
 
-from mpbond.config import PeerConfig, ServerConfig, load_server
+from mpbond.config import Network, PeerConfig, ServerConfig, load_server
 from mpbond.core.envelope import INIT, INIT_SIZE
 from mpbond.core.path import Path
 from mpbond.core.peers import Peer, Peers
@@ -58,6 +59,7 @@ class ServerProgram(Program[ServerConfig]):
             client_to_client=config.client_to_client,
             dns=tuple(map(str, config.dns)),
             ciphers=preferred_ciphers(),
+            prefix_of=_prefix_of,
         )
         peers = Peers(config.pool, map(_peer, config.clients))
         self.endpoint = ServerEndpoint(settings, peers, SystemRandom())
@@ -163,6 +165,7 @@ class ServerProgram(Program[ServerConfig]):
         else:
             self.warnings.pop("reload", None)
         config = dataclasses.replace(self.config, clients=config.clients)
+        gone = _routes(self.config) - _routes(config)
         before = {peer.public_key: peer for peer in self.config.clients}
         after = {peer.public_key: peer for peer in config.clients}
         for key, peer in before.items():
@@ -174,8 +177,13 @@ class ServerProgram(Program[ServerConfig]):
         self.config = config
         self._names = {peer.public_key: peer.name for peer in config.clients}
         self.driver.turn()
-        self.spawn(self.on_system(set_up_system, config, self.system), "system")
+        self.spawn(self._change_system(config, gone), "system")
         _log.info("configuration reloaded: %d clients", len(after))
+
+    async def _change_system(self, config: ServerConfig, gone: set[Network]) -> None:
+        for route in gone:
+            await self.on_system(self.system.remove_route, route)
+        await self.on_system(set_up_system, config, self.system)
 
     async def _watch_sockets(self) -> None:
         """Guard against floods, and count what the kernel dropped."""
@@ -236,6 +244,14 @@ def _local(path: Path) -> str | None:
     return None if spoken_to is None else str(ip_address(spoken_to))
 
 
+def _prefix_of(source: Hashable) -> bytes:
+    """The host a datagram came from, or its IPv6 /64: who has one address there has them all."""
+    address = ip_address(source[0]) if isinstance(source, tuple) else None
+    if address is None:
+        return repr(source).encode()
+    return address.packed if address.version == 4 else address.packed[:8]
+
+
 def _peer(config: PeerConfig) -> Peer:
     return Peer(
         name=config.name,
@@ -244,6 +260,10 @@ def _peer(config: PeerConfig) -> Peer:
         fixed=config.addresses,
         routes=config.routes,
     )
+
+
+def _routes(config: ServerConfig) -> set[Network]:
+    return {route for peer in config.clients for route in peer.routes}
 
 
 def _interfaces(config: ServerConfig) -> list[Any]:

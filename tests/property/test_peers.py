@@ -23,15 +23,15 @@ def test_no_address_has_two_owners_and_none_is_lost(steps):
     for time, (number, action, wanted) in enumerate(steps):
         client = clients[number]
         if action == "leave":
-            client.pending, client.last_seen = None, float(time)
+            client.pending, client.last_seen = [], float(time)
             continue
         before = client.addresses
         given = peers.assign(client, wanted)
         if given:
-            client.pending = object()
+            client.pending = [object()]
         if before:
             assert given == before
-        present = [peer for peer in clients if peer.pending is not None]
+        present = [peer for peer in clients if peer.pending]
         owned = [address.ip for peer in present for address in peer.addresses]
         assert len(owned) == len(set(owned)) == len(present)
         assert all(peers.owner(ip.packed) in present for ip in owned)

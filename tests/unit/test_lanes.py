@@ -132,9 +132,9 @@ def test_a_gap_is_proven_lost_when_every_path_has_passed_the_packet_beyond_it():
     lanes = Arrivals()
     lanes.come(0, order=10)
     lanes.come(2, order=12)
-    lanes.release_proven(frontier=12, now=1.0)
+    lanes.release_proven(frontier=11, now=1.0)
     assert lanes.delivered == [0]
-    lanes.release_proven(frontier=13, now=1.0)
+    lanes.release_proven(frontier=12, now=1.0)
     assert lanes.delivered == [0, 2]
     assert lanes.stats.skipped == 1
 
@@ -144,9 +144,9 @@ def test_proof_of_one_gap_is_no_proof_of_a_later_one():
     lanes.come(0, order=10)
     lanes.come(2, order=12)
     lanes.come(4, order=14)
-    lanes.release_proven(frontier=14, now=1.0)
+    lanes.release_proven(frontier=13, now=1.0)
     assert lanes.delivered == [0, 2]
-    lanes.release_proven(frontier=15, now=1.0)
+    lanes.release_proven(frontier=14, now=1.0)
     assert lanes.delivered == [0, 2, 4]
 
 

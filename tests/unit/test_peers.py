@@ -74,7 +74,7 @@ def test_in_a_full_pool_nobody_who_is_there_loses_an_address():
     peers, *clients = with_peers(*[f"client {number}" for number in range(6)])
     for client in clients[:5]:
         peers.assign(client, [])
-        client.pending = object()
+        client.pending = [object()]
     assert [address.version for address in peers.assign(clients[5], [])] == [6]
 
 
