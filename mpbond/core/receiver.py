@@ -25,7 +25,8 @@ from mpbond.core.wire import (
     recover,
 )
 
-HEARD = 1.0  # seconds since a datagram during which a path counts though it is not up
+HEARD = 1.0  # seconds of packets without a datagram after which a path does not count
+IDLE = 0.2  # seconds without packets after which they count as flowing anew
 RANGE_LIMITS = (MAXIMUM_RANGES, 8, 2, 1)  # ranges per path, tried until an ACK fits
 DEFAULT_HOLD = 0.1  # seconds, until the peer has told what to use
 
@@ -43,6 +44,8 @@ class Receiver:
         self._drops = drops
         self._parts = Parts()
         self._highest_order = 0
+        self._last_data = float("-inf")
+        self._flowing_since = float("-inf")
         self._ack_number = 0
 
     @property
@@ -54,6 +57,9 @@ class Receiver:
         """Take the packets of one datagram; `order` has 24 bits."""
         order = self.on_order(path, order)
         self.data_since_ping = True
+        if now - self._last_data > IDLE:
+            self._flowing_since = now
+        self._last_data = now
         for part in data:
             flags, lane, sequence, packet = part
             if flags & (SEGMENT | CSUM_PARTIAL):
@@ -124,17 +130,16 @@ class Receiver:
     def _frontier(self, now: float) -> int | None:
         """The send order that every path which may still bring packets has passed.
 
-        Whether a path is up says only that our datagrams arrive; what counts here is that it is heard.
-        One that is heard but has told no order yet may be bringing the very first packets, so nothing is
-        proven. None when no path can tell.
+        Whether a path is up says only that our datagrams arrive. While packets flow, a living path
+        brings at least an ORDER every 10 ms, so one that has brought nothing for a while, although
+        they have flowed for as long, counts no more. One that counts but has told no order yet may be
+        bringing the very first packets: then nothing is proven. None when no path can tell.
         """
-        return min(
-            (
-                path.order_received or 0
-                for path in self._paths.values()
-                if path.usable
-                and path.last_received is not None
-                and now - path.last_received < HEARD
-            ),
-            default=None,
-        )
+        orders = []
+        for path in self._paths.values():
+            last = path.last_received
+            if not path.usable or (last is None and not path.up):
+                continue
+            if now - max(self._flowing_since, last or 0.0) < HEARD:
+                orders.append(path.order_received or 0)
+        return min(orders, default=None)

@@ -31,9 +31,15 @@ class RttEstimator:
         return self.samples > 0
 
     @property
-    def settled(self) -> bool:
-        """Has the variation come down from its first guess, half the first sample?"""
-        return self.samples >= SETTLED_AFTER
+    def longest(self) -> float:
+        """The longest round trip to expect: four deviations above the mean.
+
+        The first samples' deviation is a guess of half the RTT; until it has faded, half as much again
+        as the mean must do.
+        """
+        if self.samples < SETTLED_AFTER:
+            return 1.5 * self.smoothed
+        return self.smoothed + 4 * self.variation
 
     @property
     def minimum(self) -> float:

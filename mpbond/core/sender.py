@@ -83,11 +83,10 @@ class Sender:
         """Seconds the peer shall keep packets back: the spread of the live paths (design 8)."""
         if self.hold_override is not None:
             return self.hold_override
-        measured = [path.rtt for path in self._paths.values() if path.up and path.rtt.has_sample]
-        if not measured:
+        rtts = [path.rtt for path in self._paths.values() if path.up and path.rtt.has_sample]
+        if not rtts:
             return MAXIMUM_HOLD
-        rtts = [rtt for rtt in measured if rtt.settled] or measured
-        slowest = max(rtt.smoothed + 4 * rtt.variation for rtt in rtts)
+        slowest = max(rtt.longest for rtt in rtts)
         fastest = min(rtt.smoothed for rtt in rtts)
         return min(MAXIMUM_HOLD, slowest - fastest / 2 + HOLD_MARGIN)
 
