@@ -141,7 +141,7 @@ def client(
     )
     public_key, path = _write(directory, "client", text, force=force)
     click.echo(f"It joins {', '.join(dict.fromkeys(found))}; see links in {path}.")
-    click.echo("\nOn the server, add this to its server.toml and start it anew:\n")
+    click.echo("\nOn the server, add this to its server.toml and start or reload it:\n")
     click.echo(init_text.client_table(name or _machine_name(), public_key))
     click.echo(f"\nThen start this side by\n\n    mpbond client --config {path}")
 

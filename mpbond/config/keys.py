@@ -80,7 +80,7 @@ def read_key_file(path: Path) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
-        right = f"make it by mpbond keygen -o {path}"
+        right = f"make it by mpbond keygen -o {path}, with --psk for a preshared key"
         raise UnusableKeyError(f"there is no file {path}", right) from None
     except (OSError, ValueError) as error:
         raise unreadable(path, error) from None

@@ -16,7 +16,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface, ip_net
 from random import SystemRandom
 from typing import Any
 
-from mpbond.config import ClientConfig, LinkConfig
+from mpbond.config import Address, ClientConfig, LinkConfig
 from mpbond.core.client import ClientEndpoint, ClientSettings, Link, Target
 from mpbond.core.keys import REKEY_AFTER
 from mpbond.core.path import Path
@@ -34,6 +34,11 @@ from mpbond.runtime.control import Request
 from mpbond.runtime.program import Program, parse_direction, parse_hold, session_status
 from mpbond.runtime.resolve import resolve
 
+PLACEHOLDERS = (ip_interface("192.0.0.8/32"), ip_interface("100::1/128"))
+"""What the TUN device of a blocking client is called before the server has given it addresses: the IPv4
+dummy address (RFC 7600) and one of the discard prefix (RFC 6666). Without any, the kernel would lend
+this machine's own connections a link's address, and they would leave by that link."""
+REVIEW_INTERVAL = 10.0  # seconds between looks at whether others have removed our rules
 MINIMUM_MTU = 1280  # bytes; IPv6 needs it, and smaller paths carry packets in two parts
 DEFAULT_TUN_MTU = 1438  # bytes; what fits a datagram on 1,500-byte links over IPv4
 DOWN_AFTER = 3.0  # seconds without a path that is up, before traffic goes elsewhere
@@ -92,8 +97,9 @@ class ClientProgram(Program[ClientConfig]):
         config = self.config
         self.mtu = config.mtu or DEFAULT_TUN_MTU
         await self._resolve()
-        await self.on_system(self.system.tun_up, [], self.mtu)
-        if config.default_route and config.when_down == "block":
+        blocked = config.default_route and config.when_down == "block"
+        await self.on_system(self.system.tun_up, PLACEHOLDERS if blocked else [], self.mtu)
+        if blocked:
             await self._route_default(True)
         await self._apply_firewall()
         if config.default_route or config.masquerade:
@@ -152,6 +158,8 @@ class ClientProgram(Program[ClientConfig]):
 
     def handle_set(self, name: str, value: Any, request: Request) -> None:
         """Carry out `mpbond set`."""
+        if request.get("client") is not None:
+            raise ControlError("This is a client: --client chooses among those of a server.")
         if name == "scheduler":
             if value not in SCHEDULERS:
                 raise ControlError(
@@ -183,7 +191,7 @@ class ClientProgram(Program[ClientConfig]):
             )
         return {
             "state": self._state(),
-            "when_down": self.config.when_down,
+            "when_down": self.config.when_down if self.config.default_route else None,
             "default_route": self._routed,
             "dns": [str(address) for address in self._dns],
             "sessions": sessions,
@@ -222,9 +230,8 @@ class ClientProgram(Program[ClientConfig]):
             await self.on_system(self.system.remove_link, name)
         for name, state in picture.items():
             settings = self.config.settings_of(name)
-            gateways = (settings.gateway,) if settings.gateway is not None else ()
             try:
-                table = await self.on_system(self.system.link_table, state, gateways)
+                table = await self.on_system(self.system.link_table, state, self._gateways(name))
                 self._update_link(state, settings, usable=state.up and table is not None)
                 self.warnings.pop(name, None)
             except PlatformError as error:
@@ -378,10 +385,13 @@ class ClientProgram(Program[ClientConfig]):
 
     async def _watch_connection(self) -> None:
         """Resolve the concentrator again while there is none, and obey `when_down`."""
-        resolved = self.driver.now()
+        resolved = reviewed = self.driver.now()
         while True:
             await asyncio.sleep(CHECK_INTERVAL)
             now = self.driver.now()
+            if now - reviewed >= REVIEW_INTERVAL:
+                reviewed = now
+                await self._carefully("rules", self._restore_rules())
             await self._carefully("default route", self._obey_when_down(now))
             connected = self.endpoint.session is not None and self.endpoint.session.connected
             if not connected and now - resolved >= RESOLVE_INTERVAL:
@@ -400,6 +410,18 @@ class ClientProgram(Program[ClientConfig]):
         elif not connected and self._routed and now - self._last_up >= DOWN_AFTER:
             _log.warning("no path is up: traffic goes out by the links themselves")
             await self._route_default(False)
+
+    async def _restore_rules(self) -> None:
+        """Put back what others have removed: network managers like to tidy up after strangers."""
+        for name, state in self._picture.items():
+            if name in self._open:
+                await self.on_system(self.system.link_table, state, self._gateways(name))
+        if self._routed:
+            await self._route_default(True)
+
+    def _gateways(self, name: str) -> tuple[Address, ...]:
+        gateway = self.config.settings_of(name).gateway
+        return () if gateway is None else (gateway,)
 
     async def _carefully(self, subject: str, change: Coroutine[Any, Any, None]) -> None:
         """Do a change that the system may refuse: that is a warning, and the next one is tried."""

@@ -20,7 +20,7 @@ from mpbond.core.session import Session
 from mpbond.core.transmit import Event, PathChanged, SessionEnded, SessionStarted
 from mpbond.errors import ConfigError, ControlError, PlatformError
 from mpbond.io.firewall import ServerRules
-from mpbond.io.netlink import read_links
+from mpbond.io.netlink import LinkState, read_links
 from mpbond.io.system import SystemState
 from mpbond.io.udp import UdpSocket, payload_mtu
 from mpbond.runtime.ciphers import preferred_ciphers
@@ -75,9 +75,23 @@ class ServerProgram(Program[ServerConfig]):
         self._sockets = self._open_sockets(link_mtu)
         self.endpoint.settings.link_mtu = link_mtu
         await self.on_system(set_up_system, config, self.system)
+        self._warn_of_overlap(await self.on_system(read_links, ["*"], (config.tun, "lo")))
         for port in self._sockets:
             self.driver.add_socket(port)
         self.spawn(self._watch_sockets(), "sockets")
+
+    def _warn_of_overlap(self, links: dict[str, LinkState]) -> None:
+        """A pool inside a network this machine is on takes addresses from its neighbours."""
+        for link in links.values():
+            for address in link.addresses:
+                for pool in self.config.pool:
+                    if pool.version == address.version and pool.overlaps(address.network):
+                        text = (
+                            f"The pool {pool} overlaps {address.network} on {link.name}: "
+                            "hosts there cannot be reached; choose another in [server] pool."
+                        )
+                        _log.warning("%s", text)
+                        self.warnings[f"pool {pool}"] = text
 
     def _open_sockets(self, link_mtu: int) -> list[UdpSocket]:
         sockets: list[UdpSocket] = []
@@ -175,10 +189,10 @@ class ServerProgram(Program[ServerConfig]):
             if before.get(key) != peer:
                 self.endpoint.peers.add(_peer(peer))
         self.config = config
-        self._names = {peer.public_key: peer.name for peer in config.clients}
+        self._names |= {peer.public_key: peer.name for peer in config.clients}
         self.driver.turn()
         self.spawn(self._change_system(config, gone), "system")
-        _log.info("configuration reloaded: %d clients", len(after))
+        _log.info("configuration reloaded, clients known: %d", len(after))
 
     async def _change_system(self, config: ServerConfig, gone: set[Network]) -> None:
         for route in gone:

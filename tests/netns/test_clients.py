@@ -117,6 +117,7 @@ def test_when_the_server_is_down_traffic_goes_directly_or_is_blocked(laboratory)
             what=f"when_down = {way}",
         )
         assert lab.status("client")["when_down"] == way
+        assert reaches(lab, "client", WEB) is (way == "direct")
         lab.start_server()
         lab.wait_until(lambda lab=lab: uses_the_tunnel(lab), what="the tunnel being used")
         assert reaches(lab, "lan", WEB)
@@ -125,6 +126,19 @@ def test_when_the_server_is_down_traffic_goes_directly_or_is_blocked(laboratory)
             lambda lab=lab, way=way: reaches(lab, "lan", WEB) is (way == "direct"),
             what=f"when_down = {way} after the server went",
         )
+
+
+def test_rules_that_others_remove_come_back(laboratory):
+    lab = laboratory(LinkSpec(), LinkSpec())
+    lab.start_server()
+    lab.start_client(default_route=True)
+    before = lab.run("client", "ip", "rule").stdout
+    lab.run("client", "ip", "rule", "flush")
+    for priority, table in ((32766, "main"), (32767, "default")):
+        lab.run("client", "ip", "rule", "add", "priority", str(priority), "lookup", table)
+    assert lab.run("client", "ip", "rule").stdout != before
+    lab.wait_until(lambda: lab.run("client", "ip", "rule").stdout == before, 30, "the rules again")
+    assert reaches(lab, "client", WEB)
 
 
 def test_a_stranger_gets_no_session(laboratory):

@@ -488,7 +488,7 @@ SENTENCES = {
     "key file missing": (
         changed(CLIENT, "own.key", "no.key"),
         "mpbond.toml: client.private_key_file: there is no file no.key; "
-        "make it by mpbond keygen -o no.key.",
+        "make it by mpbond keygen -o no.key, with --psk for a preshared key.",
     ),
     "key file is a directory": (
         changed(CLIENT, "own.key", "."),
