@@ -189,7 +189,7 @@ class ClientEndpoint(Endpoint):
                 self.drops["no_session"] += excess
                 del self._waiting[:excess]
             return
-        session.handle_packets(packets)
+        session.handle_packets(packets, now)
         self._dirty[session.id] = session
 
     def handle_timeout(self, now: float) -> None:
@@ -365,7 +365,7 @@ class ClientEndpoint(Endpoint):
         self.addresses = welcome.addresses
         for link in self.links.values():
             self._open_path(link, session, now)
-        session.handle_packets(self._waiting)
+        session.handle_packets(self._waiting, now)
         self._waiting = []
         self._events.append(SessionStarted(session.peer, session.id, self.addresses))
 

@@ -65,7 +65,7 @@ class Sender:
         self._order = 0
         self._sequences = array("I", bytes(4 * LANE_COUNT))
 
-    def enqueue(self, packets: list[bytes]) -> None:
+    def enqueue(self, packets: list[bytes], now: float) -> None:
         """Put packets into the send queue; what does not fit is dropped and counted."""
         refused = self.queue.extend(packets)
         if refused:

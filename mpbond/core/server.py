@@ -87,7 +87,7 @@ class ServerEndpoint(Endpoint):
                 batches.setdefault(peer.session.id, []).append(packet)
         for session_id, batch in batches.items():
             session = self.sessions[session_id]
-            session.handle_packets(batch)
+            session.handle_packets(batch, now)
             self._dirty[session_id] = session
 
     def _deliver(self, session: Session, packets: list[bytes], now: float) -> None:

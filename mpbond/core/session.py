@@ -150,10 +150,10 @@ class Session:
 
     # -- input ------------------------------------------------------------------------------------
 
-    def handle_packets(self, packets: list[bytes]) -> None:
+    def handle_packets(self, packets: list[bytes], now: float) -> None:
         """Take inner packets to be sent."""
         self._used_since_rekey |= bool(packets)
-        self.sender.enqueue(packets)
+        self.sender.enqueue(packets, now)
 
     def expected_number(self, path_id: int) -> int | None:
         """The packet number to recover a header's 32 bits against; None if the path cannot be."""
