@@ -9,17 +9,14 @@ import asyncio
 import base64
 import logging
 import os
-import socket
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface, ip_network
+from ipaddress import ip_address, ip_interface, ip_network
 from random import SystemRandom
 from typing import Any
 
-from mpbond.config import Address, ClientConfig, LinkConfig
-from mpbond.core.client import ClientEndpoint, ClientSettings, Link, Target
+from mpbond.config import Address, ClientConfig
+from mpbond.core.client import ClientEndpoint, ClientSettings
 from mpbond.core.keys import REKEY_AFTER
-from mpbond.core.path import Path
 from mpbond.core.scheduler import SCHEDULERS
 from mpbond.core.transmit import Configured, Event, PathChanged, SessionEnded, SessionStarted
 from mpbond.core.wire import DATA_OVERHEAD, HEADER_SIZE, TAG_SIZE
@@ -27,10 +24,9 @@ from mpbond.errors import ControlError, PlatformError
 from mpbond.io.firewall import ClientRules
 from mpbond.io.netlink import LinkState, LinkWatcher
 from mpbond.io.system import SystemState
-from mpbond.io.udp import OVERHEAD, UdpSocket, payload_mtu
-from mpbond.io.udp import Endpoint as SocketAddress
 from mpbond.runtime.ciphers import preferred_ciphers
 from mpbond.runtime.control import Request
+from mpbond.runtime.links import Links
 from mpbond.runtime.program import Program, parse_direction, parse_hold, session_status
 from mpbond.runtime.resolve import resolve
 
@@ -48,14 +44,6 @@ CHECK_INTERVAL = 0.5  # seconds between looks at whether the tunnel is up
 _log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class OpenLink:
-    """A link in use: the picture it was opened from, and its socket's number for each family."""
-
-    state: LinkState
-    sockets: dict[socket.AddressFamily, int] = field(default_factory=dict)
-
-
 class ClientProgram(Program[ClientConfig]):
     """A client from start to end."""
 
@@ -66,8 +54,7 @@ class ClientProgram(Program[ClientConfig]):
         self.endpoint: ClientEndpoint
         self._pictures: asyncio.Queue[dict[str, LinkState]] = asyncio.Queue()
         self._picture: dict[str, LinkState] = {}
-        self._open: dict[str, OpenLink] = {}
-        self._concentrator: list[tuple[socket.AddressFamily, SocketAddress]] = []
+        self.links: Links
         self._watcher: LinkWatcher | None = None
         self._routed = False  # is the default route in the tunnel?
         self._last_up = float("-inf")
@@ -96,6 +83,7 @@ class ClientProgram(Program[ClientConfig]):
         """Begin to watch links; everything else follows from what is found."""
         config = self.config
         self.mtu = config.mtu or DEFAULT_TUN_MTU
+        self.links = Links(config, self.driver, self.endpoint)
         await self._resolve()
         blocked = config.default_route and config.when_down == "block"
         await self.on_system(self.system.tun_up, PLACEHOLDERS if blocked else [], self.mtu)
@@ -176,7 +164,7 @@ class ClientProgram(Program[ClientConfig]):
         session = self.endpoint.session
         sessions = []
         if session is not None:
-            shown = session_status(session, now, client=True, local=self._local)
+            shown = session_status(session, now, client=True, local=self.links.local)
             shown["scheduler"]["down"] = self.endpoint.settings.downlink_scheduler
             key = base64.b64encode(self.config.concentrator.public_key).decode()
             endpoint = self.config.concentrator.endpoints[0]
@@ -196,7 +184,7 @@ class ClientProgram(Program[ClientConfig]):
             "dns": [str(address) for address in self._dns],
             "sessions": sessions,
             "links": [
-                {"name": name, "state": self._link_words(state)}
+                {"name": name, "state": self.links.words(state)}
                 for name, state in self._picture.items()
             ],
         }
@@ -225,14 +213,14 @@ class ClientProgram(Program[ClientConfig]):
             if "no link" not in self.warnings:
                 _log.warning("%s", waiting)
             self.warnings["no link"] = waiting
-        for name in [name for name in self._open if name not in picture]:
-            self._close_link(name)
+        for name in [name for name in self.links.names() if name not in picture]:
+            self.links.close(name)
             await self.on_system(self.system.remove_link, name)
         for name, state in picture.items():
             settings = self.config.settings_of(name)
             try:
                 table = await self.on_system(self.system.link_table, state, self._gateways(name))
-                self._update_link(state, settings, usable=state.up and table is not None)
+                self.links.update(state, settings, usable=state.up and table is not None)
                 self.warnings.pop(name, None)
             except PlatformError as error:
                 _log.warning("link %s: %s", name, error)
@@ -241,100 +229,6 @@ class ClientProgram(Program[ClientConfig]):
             await self._apply_firewall()
         await self._fit_mtu()
         self.driver.turn()
-
-    def _update_link(self, state: LinkState, settings: LinkConfig, *, usable: bool) -> None:
-        """Bring the link's sockets and the core up to the picture."""
-        now = self.driver.now()
-        name = state.name
-        opened = self._open.get(name)
-        families = self._families(state, settings) if usable else []
-        if opened is not None and opened.state.index != state.index:
-            self._close_link(name)
-            opened = None
-        if opened is None:
-            if not families:
-                return
-            opened = OpenLink(state)
-            targets = self._targets(opened, state, families)
-            self._open[name] = opened
-            self.endpoint.add_link(Link(name, targets, settings.weight), now)
-            _log.info("link %s joins", name)
-            return
-        link = self.endpoint.links[name]
-        targets = self._targets(opened, state, families)
-        if targets and (opened.state != state or targets != list(link.targets)):
-            self.endpoint.change_link(name, targets, now)
-        opened.state = state
-        if bool(families) != link.usable:
-            self.endpoint.set_link_usable(name, bool(families), now)
-            _log.info("link %s is %s", name, "back" if families else "down")
-
-    def _close_link(self, name: str) -> None:
-        opened = self._open.pop(name)
-        self.endpoint.remove_link(name, self.driver.now())
-        self.driver.turn()
-        for number in opened.sockets.values():
-            self.driver.remove_socket(number)
-        _log.info("link %s is gone", name)
-
-    def _targets(
-        self, opened: OpenLink, state: LinkState, families: list[socket.AddressFamily]
-    ) -> list[Target]:
-        targets = []
-        for family, address in self._concentrator:
-            if family not in families:
-                continue
-            mtu = payload_mtu(state.mtu, family)
-            if family not in opened.sockets:
-                port = UdpSocket(family, mtu=mtu, device=state.name)
-                opened.sockets[family] = self.driver.add_socket(port)
-            targets.append(Target(opened.sockets[family], address, mtu, OVERHEAD[family]))
-        return targets
-
-    def _families(self, state: LinkState, settings: LinkConfig) -> list[socket.AddressFamily]:
-        """The address families in which this link can reach the concentrator."""
-        families = []
-        gateways = [*state.gateways, *([settings.gateway] if settings.gateway else [])]
-        for family, version in ((socket.AF_INET, 4), (socket.AF_INET6, 6)):
-            has_address = any(
-                address.version == version and not address.is_link_local
-                for address in state.addresses
-            )
-            has_way = state.point_to_point or any(g.version == version for g in gateways)
-            wanted = any(family == known for known, _ in self._concentrator)
-            if has_address and wanted and (has_way or self._on_link(state, family)):
-                families.append(family)
-        return families
-
-    def _on_link(self, state: LinkState, family: socket.AddressFamily) -> bool:
-        """Is the concentrator on the link's own subnet?"""
-        for known, address in self._concentrator:
-            if known == family:
-                parse = IPv6Address if family == socket.AF_INET6 else IPv4Address
-                host = parse(address[0])
-                if any(a.version == host.version and host in a.network for a in state.addresses):
-                    return True
-        return False
-
-    def _link_words(self, state: LinkState) -> str:
-        if not state.up:
-            return "down"
-        if not state.addresses:
-            return "has no address yet"
-        if state.name not in self._open:
-            return "has no gateway: is a DHCP client running on it?"
-        return "up"
-
-    def _local(self, path: Path) -> str | None:
-        """The address that the path's datagrams leave from."""
-        opened = self._open.get(path.link or "")
-        if opened is None:
-            return None
-        version = 6 if isinstance(path.remote, tuple) and ":" in path.remote[0] else 4
-        for address in opened.state.addresses:
-            if address.version == version and not address.is_link_local:
-                return str(address.ip)
-        return None
 
     # -- the system around the tunnel -------------------------------------------------------------
 
@@ -414,7 +308,7 @@ class ClientProgram(Program[ClientConfig]):
     async def _restore_rules(self) -> None:
         """Put back what others have removed: network managers like to tidy up after strangers."""
         for name, state in self._picture.items():
-            if name in self._open:
+            if name in self.links:
                 await self.on_system(self.system.link_table, state, self._gateways(name))
         if self._routed:
             await self._route_default(True)
@@ -438,8 +332,8 @@ class ClientProgram(Program[ClientConfig]):
             self.warnings["resolve"] = " ".join(problems)
         else:
             self.warnings.pop("resolve", None)
-        if found and found != self._concentrator:
-            self._concentrator = found
+        if found and found != self.links.concentrator:
+            self.links.concentrator = found
             if self._picture:
                 self._pictures.put_nowait(dict(self._picture))
 
