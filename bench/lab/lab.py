@@ -173,12 +173,14 @@ class Lab:
         if not port_only:
             each.addresses += 1
         self.spaces.nft(each.modem, topology.modem_rules(each))
-        # the kernel forgets a translated connection when its address goes
         self.spaces.ip(
             each.modem,
             f"addr del {before}/32 dev wan",
             f"addr add {each.public()}/32 dev wan",
         )
+        # the kernel forgets translated connections when their address goes, unless too many
+        # namespaces are being cleaned up at that moment
+        self.run(each.modem, "conntrack", "-F")
 
     @property
     def emulator_pid(self) -> int:
