@@ -245,6 +245,11 @@ def _client_astray(rules: ClientRules) -> list[list[Statement]]:
 def _client_forward(rules: ClientRules) -> list[list[Statement]]:
     content = []
     if rules.masquerade:
+        # what went in untranslated now would stay so for as long as its connection lives
+        for version in sorted({4, 6} - {address.version for address in rules.addresses}):
+            kept = _networks(rules.routed, version)
+            others = [_match(_address("saddr", version), "!=", kept)] if kept else []
+            content += [[_into(rules.tun), _family(version), *others, _DROP]]
         tun_in = _match(_meta("iifname"), "==", rules.tun)
         for version in (4, 6):
             routed = _networks(rules.routed, version)

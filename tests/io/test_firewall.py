@@ -78,6 +78,13 @@ class TestRendering:
         rules = ClientRules(tun="t", mtu=1400, addresses=CLIENTS_OWN)
         assert not any("astray" in line for line in lines(rules))
 
+    def test_nothing_enters_the_tunnel_that_could_not_be_translated_yet(self):
+        rules = ClientRules(tun="t", mtu=1400, addresses=())
+        for version in ("ipv4", "ipv6"):
+            assert f'forward meta oifname "t" meta nfproto {version} drop' in lines(rules)
+        content = lines(CLIENT_RULES)
+        assert not any('oifname "mpbond0"' in line and "drop" in line for line in content)
+
     def test_the_lan_is_translated_to_a_fixed_address_that_survives_the_device(self):
         translated = [line for line in lines(CLIENT_RULES) if "snat" in line]
         assert [line.rpartition("snat ")[2] for line in translated] == [

@@ -120,7 +120,7 @@ def test_when_the_server_is_down_traffic_goes_directly_or_is_blocked(laboratory)
         assert reaches(lab, "client", WEB) is (way == "direct")
         lab.start_server()
         lab.wait_until(lambda lab=lab: uses_the_tunnel(lab), what="the tunnel being used")
-        assert reaches(lab, "lan", WEB)
+        lab.wait_until(lambda lab=lab: reaches(lab, "lan", WEB), what="the LAN in the tunnel")
         lab.stop(lab.bond.running["server"])
         lab.wait_until(
             lambda lab=lab, way=way: reaches(lab, "lan", WEB) is (way == "direct"),
