@@ -40,23 +40,22 @@ class Admission:
         self._replies = TokenBucket(COOKIE_RATE, COOKIE_BURST)
         self._sources: dict[bytes, TokenBucket] = {}
 
-    def admits(self, datagram: bytes, source: Address, now: float) -> bool:
-        """May this message be answered? If not, that is counted; see also `cookie_for`."""
+    def judge(self, datagram: bytes, source: Address, now: float) -> tuple[bool, bytes | None]:
+        """Return whether a message may be answered, and the COOKIE to send if it wants for one.
+
+        A refusal is counted; with too many of them there is no COOKIE either.
+        """
         loaded = self._dh.share(now) < LOADED_BELOW
-        if loaded and not self._cookies.verify(datagram, _bytes_of(source), now):
-            self._drops["handshake_under_load"] += 1
-            return False
+        if loaded:
+            address = repr(source).encode()
+            if not self._cookies.verify(datagram, address, now):
+                self._drops["handshake_under_load"] += 1
+                affordable = self._replies.take(now)
+                return False, self._cookies.reply(datagram, address, now) if affordable else None
         if (loaded and not self._bucket_of(source).take(now)) or not self._dh.take(now):
             self._drops["handshake_rate"] += 1
-            return False
-        return True
-
-    def cookie_for(self, datagram: bytes, source: Address, now: float) -> bytes | None:
-        """Return the COOKIE for a message refused for want of one; None if it has one, or too many ask."""
-        address = _bytes_of(source)
-        if self._cookies.verify(datagram, address, now) or not self._replies.take(now):
-            return None
-        return self._cookies.reply(datagram, address, now)
+            return False, None
+        return True, None
 
     def _bucket_of(self, source: Address) -> TokenBucket:
         prefix = self._prefix_of(source)
@@ -65,7 +64,3 @@ class Admission:
         if len(self._sources) > SOURCES:
             del self._sources[next(iter(self._sources))]
         return bucket
-
-
-def _bytes_of(source: Address) -> bytes:
-    return repr(source).encode()

@@ -29,7 +29,6 @@ from mpbond.core.wire import HEADER, HEADER_SIZE, TAG_SIZE, recover
 if TYPE_CHECKING:
     from random import Random
 
-MAXIMUM_DATAGRAM = 65507  # bytes of UDP payload
 PN_SPACE = 1 << 32
 
 

@@ -131,10 +131,10 @@ class ServerEndpoint(Endpoint):
         if answer is not None and now - answer[0] < ANSWER_LIFETIME:
             self._transmits.append(Transmit(socket, source, [answer[1]]))
             return
-        if not self._admission.admits(datagram, source, now):
-            cookie = self._admission.cookie_for(datagram, source, now)
-            if cookie is not None:
-                self._transmits.append(Transmit(socket, source, [cookie]))
+        admitted, cookie = self._admission.judge(datagram, source, now)
+        if cookie is not None:
+            self._transmits.append(Transmit(socket, source, [cookie]))
+        if not admitted:
             return
         try:
             request = self._responder.parse_init(datagram)

@@ -17,7 +17,6 @@ from typing import Any
 from mpbond.config import Address, ClientConfig
 from mpbond.core.client import ClientEndpoint, ClientSettings
 from mpbond.core.keys import REKEY_AFTER
-from mpbond.core.scheduler import SCHEDULERS
 from mpbond.core.transmit import Configured, Event, PathChanged, SessionEnded, SessionStarted
 from mpbond.core.wire import DATA_OVERHEAD, HEADER_SIZE, TAG_SIZE
 from mpbond.errors import ControlError, PlatformError
@@ -27,7 +26,13 @@ from mpbond.io.system import SystemState
 from mpbond.runtime.ciphers import preferred_ciphers
 from mpbond.runtime.control import Request
 from mpbond.runtime.links import Links
-from mpbond.runtime.program import Program, parse_direction, parse_hold, session_status
+from mpbond.runtime.program import (
+    Program,
+    parse_direction,
+    parse_hold,
+    parse_scheduler,
+    session_status,
+)
 from mpbond.runtime.resolve import resolve
 
 PLACEHOLDERS = (ip_interface("192.0.0.8/32"), ip_interface("100::1/128"))
@@ -83,7 +88,7 @@ class ClientProgram(Program[ClientConfig]):
         """Begin to watch links; everything else follows from what is found."""
         config = self.config
         self.mtu = config.mtu or DEFAULT_TUN_MTU
-        self.links = Links(config, self.driver, self.endpoint)
+        self.links = Links(self.driver, self.endpoint)
         await self._resolve()
         blocked = config.default_route and config.when_down == "block"
         await self.on_system(self.system.tun_up, PLACEHOLDERS if blocked else [], self.mtu)
@@ -149,11 +154,7 @@ class ClientProgram(Program[ClientConfig]):
         if request.get("client") is not None:
             raise ControlError("This is a client: --client chooses among those of a server.")
         if name == "scheduler":
-            if value not in SCHEDULERS:
-                raise ControlError(
-                    f"There is no scheduler named {value!r}; there are {', '.join(SCHEDULERS)}."
-                )
-            self.endpoint.set_scheduler(str(value), parse_direction(request))
+            self.endpoint.set_scheduler(parse_scheduler(value), parse_direction(request))
         elif name == "hold":
             self.endpoint.set_hold(parse_hold(value))
         else:

@@ -9,7 +9,7 @@ import socket
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
-from mpbond.config import ClientConfig, LinkConfig
+from mpbond.config import LinkConfig
 from mpbond.core.client import ClientEndpoint, Link, Target
 from mpbond.core.path import Path
 from mpbond.io.netlink import LinkState
@@ -31,9 +31,8 @@ class OpenLink:
 class Links:
     """All links in use; `concentrator` is where they lead, in order of preference."""
 
-    def __init__(self, config: ClientConfig, driver: Driver, endpoint: ClientEndpoint) -> None:
+    def __init__(self, driver: Driver, endpoint: ClientEndpoint) -> None:
         self.concentrator: list[tuple[socket.AddressFamily, SocketAddress]] = []
-        self._config = config
         self._driver = driver
         self._endpoint = endpoint
         self._open: dict[str, OpenLink] = {}

@@ -18,8 +18,10 @@ from mpbond import __version__
 from mpbond.config import ClientConfig, ServerConfig
 from mpbond.core.endpoint import Endpoint
 from mpbond.core.path import Path
+from mpbond.core.scheduler import SCHEDULERS
 from mpbond.core.session import Session
 from mpbond.core.transmit import Event
+from mpbond.core.wire import CLOSE_SHUTDOWN
 from mpbond.errors import ControlError, PlatformError
 from mpbond.io.requirements import require_platform
 from mpbond.io.system import SystemState
@@ -198,7 +200,9 @@ class Program(Generic[ConfigT]):
 
     async def _say_goodbye(self) -> None:
         if hasattr(self, "driver"):
-            self.driver.endpoint.close(1, f"the {self.role} is stopping", self.driver.now())
+            self.driver.endpoint.close(
+                CLOSE_SHUTDOWN, f"the {self.role} is stopping", self.driver.now()
+            )
             self.driver.turn()
             self.driver.stop()  # or a peer that was told goodbye would be answered while we undo
 
@@ -231,6 +235,13 @@ def session_status(
         paths.append(told)
     shown["paths"] = paths
     return shown
+
+
+def parse_scheduler(value: Any) -> str:
+    """Return a scheduler's name. Raises ControlError."""
+    if isinstance(value, str) and value in SCHEDULERS:
+        return value
+    raise ControlError(f"There is no scheduler named {value!r}; there are {', '.join(SCHEDULERS)}.")
 
 
 def parse_hold(value: Any) -> float | None:

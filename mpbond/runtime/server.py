@@ -14,7 +14,6 @@ from mpbond.config import Network, PeerConfig, ServerConfig, load_server
 from mpbond.core.envelope import INIT, INIT_SIZE
 from mpbond.core.path import Path
 from mpbond.core.peers import Peer, Peers
-from mpbond.core.scheduler import SCHEDULERS
 from mpbond.core.server import ServerEndpoint, ServerSettings
 from mpbond.core.session import Session
 from mpbond.core.transmit import Event, PathChanged, SessionEnded, SessionStarted
@@ -26,7 +25,13 @@ from mpbond.io.udp import UdpSocket, payload_mtu
 from mpbond.runtime.ciphers import preferred_ciphers
 from mpbond.runtime.control import Request
 from mpbond.runtime.flood import FloodGuard
-from mpbond.runtime.program import Program, parse_direction, parse_hold, session_status
+from mpbond.runtime.program import (
+    Program,
+    parse_direction,
+    parse_hold,
+    parse_scheduler,
+    session_status,
+)
 
 DEFAULT_LINK_MTU = 1500  # bytes
 WATCH_INTERVAL = 0.2  # seconds between looks at what the kernel dropped
@@ -130,14 +135,11 @@ class ServerProgram(Program[ServerConfig]):
         """Carry out `mpbond set` for one client or all."""
         sessions = self._chosen(request.get("client"))
         if name == "scheduler":
-            if value not in SCHEDULERS:
-                raise ControlError(
-                    f"There is no scheduler named {value!r}; there are {', '.join(SCHEDULERS)}."
-                )
+            scheduler = parse_scheduler(value)
             if parse_direction(request) == "up":
                 raise ControlError("The uplink's scheduler is the client's: set it there.")
             for session in sessions:
-                session.sender.set_scheduler(str(value))
+                session.sender.set_scheduler(scheduler)
         elif name == "hold":
             hold = parse_hold(value)
             for session in sessions:
