@@ -1,0 +1,127 @@
+"""The driver on both event loops, between fakes: the shell around the core without root or network."""
+
+from __future__ import annotations
+
+import asyncio
+from ipaddress import ip_interface, ip_network
+from random import Random
+from struct import pack
+
+import pytest
+import uvloop
+
+from mpbond.core.client import ClientEndpoint, ClientSettings, Link, Target
+from mpbond.core.noise import public_key
+from mpbond.core.peers import Peer, Peers
+from mpbond.core.server import ServerEndpoint, ServerSettings
+from mpbond.core.transmit import SessionStarted
+from mpbond.errors import PlatformError
+from mpbond.io.fakes import FakeTun, FakeUdp
+from mpbond.runtime.driver import Driver
+
+CLIENT, SERVER = ("client", 1), ("server", 2)
+LIMIT = 10  # s that anything may take on a slow machine
+
+
+@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def run(request):
+    """Runs a coroutine to its end on one kind of loop."""
+    with asyncio.Runner(loop_factory=request.param) as runner:
+        yield lambda coroutine: runner.run(asyncio.wait_for(coroutine, LIMIT))
+
+
+def test_packets_go_through_both_ways(run):
+    async def story() -> None:
+        pair = Pair()
+        (address,) = await pair.connected
+        loop = asyncio.get_running_loop()
+        there = packet(str(ip_interface(address).ip), "1.2.3.4")
+        back = packet("1.2.3.4", str(ip_interface(address).ip))
+        pair.client.tun.far.send(there)
+        assert await loop.sock_recv(pair.server.tun.far, 2048) == there
+        pair.server.tun.far.send(back)
+        assert await loop.sock_recv(pair.client.tun.far, 2048) == back
+        pair.close()
+
+    run(story())
+
+
+def test_a_defect_costs_one_turn_and_is_counted(run, caplog):
+    async def story() -> None:
+        pair = Pair()
+        (address,) = await pair.connected
+        endpoint = pair.client.endpoint
+        healthy = endpoint.handle_packets
+
+        reached = asyncio.Event()
+
+        def broken(packets: list[bytes], now: float) -> None:
+            endpoint.handle_packets = healthy
+            reached.set()
+            raise ZeroDivisionError("a defect")
+
+        endpoint.handle_packets = broken
+        loop = asyncio.get_running_loop()
+        wanted = packet(str(ip_interface(address).ip), "1.2.3.4")
+        pair.client.tun.far.send(wanted)
+        await reached.wait()
+        pair.client.tun.far.send(wanted)
+        assert await loop.sock_recv(pair.server.tun.far, 2048) == wanted
+        assert endpoint.drops["internal_error"] == 1
+        pair.close()
+
+    run(story())
+    assert "a defect" in caplog.text
+
+
+def test_what_nothing_can_go_on_without_ends_the_program(run):
+    async def story() -> None:
+        pair = Pair()
+        await pair.connected
+
+        def gone(budget: int) -> list[bytes]:
+            raise PlatformError("the device has gone")
+
+        pair.client.tun.read = gone
+        pair.client.tun.far.send(b"x")
+        assert str(await pair.failed) == "the device has gone"
+        pair.close()
+
+    run(story())
+
+
+class Pair:
+    """A client's and a server's driver with one path between them."""
+
+    def __init__(self) -> None:
+        server_key, client_key = bytes(range(32)), bytes(range(32, 64))
+        peers = Peers([ip_network("10.77.0.0/24")], [Peer("van", public_key(client_key))])
+        settings = ClientSettings(private_key=client_key, server_key=public_key(server_key))
+        loop = asyncio.get_running_loop()
+        self.connected, self.failed = loop.create_future(), loop.create_future()
+        near, far = FakeUdp.pair(CLIENT, SERVER)
+        server = ServerEndpoint(ServerSettings(private_key=server_key), peers, Random(1))
+        client = ClientEndpoint(settings, Random(2))
+        self.server = Driver(server, FakeTun(), lambda _: None, self._on_failure)
+        self.client = Driver(client, FakeTun(), self._on_event, self._on_failure)
+        self.server.add_socket(far)
+        number = self.client.add_socket(near)
+        client.add_link(Link("wwan0", (Target(number, SERVER),)), self.client.now())
+        self.client.turn()
+
+    def close(self) -> None:
+        self.client.close()
+        self.server.close()
+
+    def _on_failure(self, error: PlatformError) -> None:
+        if not self.failed.done():
+            self.failed.set_result(error)
+
+    def _on_event(self, event: object) -> None:
+        if isinstance(event, SessionStarted):
+            self.connected.set_result(event.addresses)
+
+
+def packet(source: str, destination: str) -> bytes:
+    ends = bytes(map(int, source.split("."))) + bytes(map(int, destination.split(".")))
+    return pack(">BBHHHBBH", 0x45, 0, 28, 0, 0, 64, 17, 0) + ends + bytes(8)
