@@ -1,0 +1,222 @@
+"""What is done over a system of links while it is measured: as data, the same on both clocks.
+
+Traffic begins `START` seconds after the links' clock; the window that is measured begins with it and
+lasts as long as was asked for, so slow start counts. Everything else that happens at a time (a link
+is pulled, or turns bad) is an `Event` on the links' clock, and the objects of a page are drawn from
+its number: both clocks do the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from bench.errors import unknown
+from bench.links.draws import Draws
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+START = 1.0
+"""Seconds of the links' clock at which traffic begins."""
+
+PIECE = 1 << 20
+"""Bytes of one piece of a `pieces` download."""
+
+PAGE_HTML = 30_000
+PAGE_OBJECTS = 12
+PAGE_OBJECT_BYTES = (5_000, 60_000)
+PAGE_CONNECTIONS = 6
+PAGE_PAUSE = 0.5
+"""Seconds from the last byte of a page to the first SYN of the next."""
+
+UDP_PAYLOAD = 1_200
+UDP_SHARE = 0.9 * 0.925
+"""Share of the links' mean capacity at which `udp` sends: nine tenths of what mpbond's headers leave."""
+
+VOICE_INTERVAL = 0.020
+VOICE_PAYLOAD = 160 + 12
+"""Bytes of UDP payload: 20 ms of G.711 and an RTP header."""
+VOICE_TOS = 0xB8
+"""DSCP EF."""
+
+PULLED = 8.0
+FLAPPING = 3.0
+BAD_LOSS = 0.5
+
+DOWN, UP = "down", "up"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """One kind of load."""
+
+    name: str
+    title: str
+    kind: str
+    """"bulk" and "pieces" (TCP), "pages", "udp", "voice" (nothing but the call), or "quic"."""
+    direction: str = DOWN
+    """"down" (from the internet), "up", or "both"."""
+    flows: int = 1
+    congestion: str = "cubic"
+    """TCP's congestion control at the side that sends the data."""
+    voice: bool = False
+    """Whether a call goes on at the same time."""
+    trouble: str | None = None
+    """What happens to link 0: "pull", "flap", "bad" or nothing."""
+    clocks: tuple[str, ...] = ("sim", "lab")
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """The directions in which data goes."""
+        return (DOWN, UP) if self.direction == "both" else (self.direction,)
+
+    @property
+    def leading(self) -> str:
+        """The direction that decides which link is the best one."""
+        return UP if self.direction == UP else DOWN
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Event:
+    """At `time` (s, links' clock) `action` ("pull", "restore" or "loss") befalls `link`.
+
+    `loss` is the probability that the link then loses a packet; None returns to its own.
+    """
+
+    time: float
+    action: str
+    link: int = 0
+    loss: float | None = None
+
+
+def events(workload: Workload, seconds: float) -> tuple[Event, ...]:
+    """Return what befalls the links while a workload is measured for so long, in order of time."""
+    end = START + seconds
+    if workload.trouble == "pull":
+        begin = START + seconds / 3
+        return (Event(begin, "pull"), Event(min(begin + PULLED, end), "restore"))
+    if workload.trouble == "flap":
+        times = [START + FLAPPING * n for n in range(1, int(seconds / FLAPPING) + 1)]
+        return tuple(
+            Event(time, "restore" if n % 2 else "pull")
+            for n, time in enumerate(times)
+            if time < end or n % 2
+        )
+    if workload.trouble == "bad":
+        begin = START + seconds / 3
+        return (
+            Event(begin, "loss", loss=BAD_LOSS),
+            Event(begin + seconds / 3, "loss", loss=None),
+        )
+    return ()
+
+
+def absences(workload: Workload, seconds: float) -> tuple[tuple[int, float, float], ...]:
+    """Return when which link was pulled: (link, from, to) in s of the links' clock."""
+    found, since = [], {}
+    for event in events(workload, seconds):
+        if event.action == "pull":
+            since[event.link] = event.time
+        elif event.action == "restore":
+            found.append((event.link, since.pop(event.link), event.time))
+    found += [(link, time, START + seconds) for link, time in since.items()]
+    return tuple(found)
+
+
+def page(number: int, seed: int) -> tuple[int, ...]:
+    """Return the sizes of a page's objects in bytes; the first is its HTML."""
+    draws = Draws(seed * 1_000_003 + number)
+    low, high = PAGE_OBJECT_BYTES
+    return (PAGE_HTML, *(low + draws.next() % (high - low + 1) for _ in range(PAGE_OBJECTS)))
+
+
+def _tcp(flows: int, direction: str, congestion: str) -> Workload:
+    count = "one TCP flow" if flows == 1 else f"{flows} TCP flows"
+    way = {"down": "down", "up": "up", "both": "each way at once"}[direction]
+    return Workload(
+        name=f"tcp{flows}_{direction}_{congestion}",
+        title=f"{count} {way}, {congestion.upper()}",
+        kind="bulk",
+        direction=direction,
+        flows=flows,
+        congestion=congestion,
+    )
+
+
+WORKLOADS: dict[str, Workload] = {
+    workload.name: workload
+    for workload in (
+        _tcp(1, "down", "cubic"),
+        _tcp(1, "down", "bbr"),
+        _tcp(1, "up", "cubic"),
+        _tcp(1, "up", "bbr"),
+        _tcp(8, "down", "cubic"),
+        _tcp(8, "down", "bbr"),
+        Workload(
+            name="tcp30_down_cubic",
+            title="30 TCP flows down that fetch pieces of 1 MiB, CUBIC",
+            kind="pieces",
+            flows=30,
+        ),
+        _tcp(1, "both", "cubic"),
+        Workload(
+            name="pages",
+            title="pages of 13 objects over 6 connections, one page after the other",
+            kind="pages",
+            flows=PAGE_CONNECTIONS,
+        ),
+        Workload(name="udp", title="UDP down at nine tenths of what fits", kind="udp"),
+        Workload(name="voice_idle", title="a call, nothing else", kind="voice", voice=True),
+        Workload(
+            name="voice_tcp",
+            title="a call beside one TCP flow down, CUBIC",
+            kind="bulk",
+            voice=True,
+        ),
+        Workload(name="quic", title="one QUIC download", kind="quic", clocks=("lab",)),
+        Workload(
+            name="pull",
+            title="link 0 is pulled for 8 s; one TCP flow down, CUBIC, and a call",
+            kind="bulk",
+            voice=True,
+            trouble="pull",
+        ),
+        Workload(
+            name="flap",
+            title="link 0 goes and comes every 3 s; one TCP flow down, CUBIC",
+            kind="bulk",
+            trouble="flap",
+        ),
+        Workload(
+            name="bad",
+            title="link 0 loses half for a third of the time; one TCP flow down, CUBIC",
+            kind="bulk",
+            trouble="bad",
+        ),
+    )
+}
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "tcp": tuple(name for name in WORKLOADS if name.startswith("tcp")),
+    "voice": ("voice_idle", "voice_tcp"),
+    "trouble": ("pull", "flap", "bad"),
+    "all": tuple(WORKLOADS),
+}
+
+
+def get(name: str) -> Workload:
+    """Return the workload of that name."""
+    try:
+        return WORKLOADS[name]
+    except KeyError:
+        raise unknown("workload", name, [*WORKLOADS, *GROUPS]) from None
+
+
+def select(names: Iterable[str]) -> list[Workload]:
+    """Return the workloads of these names and groups, each once, in order."""
+    found: dict[str, Workload] = {}
+    for name in names:
+        for one in GROUPS.get(name, (name,)):
+            found[one] = get(one)
+    return list(found.values())
