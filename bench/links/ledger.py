@@ -34,7 +34,7 @@ class Ledger:
     packets: int = 0
     """Packets that came."""
     carried: int = 0
-    """Bytes that came out behind the link."""
+    """Bytes that came out behind the link, duplicates counted once."""
     full: int = 0
     """Packets dropped because the queue was full."""
     policed: int = 0

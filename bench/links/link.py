@@ -17,14 +17,18 @@ in exactly one of the ledger's counters `full`, `policed`, `swallowed`, `oversiz
 
 from __future__ import annotations
 
+import dataclasses
 from collections import deque
 from typing import NamedTuple
 
+from bench.links.capacity import capacity
 from bench.links.draws import MASK, Draws, threshold
-from bench.links.ledger import BIN, Ledger
-from bench.links.rates import BITS, SECOND, Bottleneck, Steady, bottleneck, nanoseconds
-from bench.links.shape import Background, GilbertElliott, Loss, Mask, RandomLoss, Shape
+from bench.links.ledger import Ledger
+from bench.links.rates import BITS, SECOND, Bottleneck, Steady, Stepped, bottleneck, nanoseconds
+from bench.links.shape import Background, Constant, GilbertElliott, Loss, Mask, RandomLoss, Shape
 
+SWING = 10_000_000
+"""Nanoseconds for which packets in order share one draw of jitter, as in one round of a radio's schedule."""
 FOREIGN = 0x5851F42D4C957F2D
 """Sets the draws of other people's traffic apart from those of the link's own packets."""
 
@@ -48,7 +52,7 @@ class Link:
         self.ledger = Ledger()
         self._draws = Draws(seed)
         self._bottleneck: Bottleneck = bottleneck(shape.rate)
-        self._steady = isinstance(self._bottleneck, Steady)
+        self._adds = isinstance(self._bottleneck, Stepped)  # delay and loss of its steps
         self._place = 0
         self._standing: deque[tuple[int, int]] = deque()  # (finish, size), for the byte limit
         self._backlog = 0
@@ -57,14 +61,15 @@ class Link:
         self._queue_bytes = shape.queue_bytes
         self._delay = nanoseconds(shape.delay)
         self._jitter = nanoseconds(shape.jitter)
+        self._swing = self._swing_end = 0
         self._duplicate = threshold(shape.duplicate)
         self._corrupt = threshold(shape.corrupt)
         self._losing = losing(shape.loss, self._draws)
         self._windows, self._outage_period = _windows(shape)
-        self._theoretical = 0  # arrival time by the policer's bucket
         if shape.policer is not None:
             self._police_rate = round(shape.policer.rate)
-            self._police_burst = shape.policer.burst * BITS // self._police_rate
+            self._police_burst = self._tokens = shape.policer.burst * BITS
+            self._policed = 0
         self._others = Others(shape.background, seed) if shape.background is not None else None
 
     def change(
@@ -74,18 +79,22 @@ class Link:
         delay: float | None = None,
         jitter: float | None = None,
         loss: float | None = None,
+        duplicate: float | None = None,
     ) -> None:
-        """Give the link another rate, delay, jitter or random loss for the packets to come."""
+        """Give the link another rate, delay, jitter, random loss or duplication from now on."""
         if rate is not None:
-            if not self._steady:
+            if not isinstance(self._bottleneck, Steady):
                 raise ValueError("only a link of constant rate gets another rate")
-            self._bottleneck = Steady(round(rate))
+            self.shape = dataclasses.replace(self.shape, rate=Constant(rate))
+            self._bottleneck = bottleneck(self.shape.rate)
         if delay is not None:
             self._delay = nanoseconds(delay)
         if jitter is not None:
             self._jitter = nanoseconds(jitter)
         if loss is not None:
             self._losing = losing(RandomLoss(loss), self._draws)
+        if duplicate is not None:
+            self._duplicate = threshold(duplicate)
 
     def transmit(self, size: int, now: int) -> tuple[Arrival, ...]:
         """Take a packet of `size` bytes; return its arrivals: none, one, or two of a duplicate."""
@@ -116,7 +125,7 @@ class Link:
         """What happens behind the bottleneck; every draw is made in this order."""
         ledger, draws = self.ledger, self._draws
         delay, extra_loss = self._delay, 0
-        if not self._steady:
+        if self._adds:
             extra_delay, extra_loss = self._bottleneck.at(finish)
             delay += extra_delay
         if self._losing is not None and self._losing.next():
@@ -132,7 +141,10 @@ class Link:
         twice = self._duplicate and draws.next() >> 11 < self._duplicate
         time = finish + delay
         if self._jitter:
-            time = max(finish, time + draws.next() % (2 * self._jitter + 1) - self._jitter)
+            if self.shape.reorder or finish >= self._swing_end:
+                self._swing = draws.next() % (2 * self._jitter + 1) - self._jitter
+                self._swing_end = finish + SWING
+            time = max(finish, time + self._swing)
         if not self.shape.reorder:
             self._last_arrival = time = max(time, self._last_arrival)
         ledger.carried += size
@@ -145,28 +157,17 @@ class Link:
     def advance(self, now: int) -> None:
         """Let other people's traffic go on until now; `transmit` does it by itself."""
         if self._others is not None:
+            size = self._others.size
             for time in self._others.until(now):
-                finish = self._enqueue(self._others.size, time)
-                if finish >= 0:
-                    self.ledger.book_foreign(finish, self._others.size)
+                if self._windows and self._out(time):
+                    continue
+                finish = self._enqueue(size, time)
+                if finish >= 0 and not (self._windows and self._out(finish)):
+                    self.ledger.book_foreign(finish, size)
 
     def capacity(self, start: int, end: int) -> int:
-        """Bytes this direction could have carried from `start` to `end` (ns).
-
-        What a policer would drop, outages and other people's traffic (whole bins of 100 ms of it,
-        as far as it has been simulated) do not count; what is lost behind the bottleneck does.
-        """
-        total = self._available(start, end)
-        for low, high in self._outages_between(start, end):
-            total -= self._available(low, high)
-        foreign = self.ledger.foreign[-(-start // BIN) : -(-end // BIN)]
-        return max(0, total - sum(foreign))
-
-    def _available(self, start: int, end: int) -> int:
-        total = self._bottleneck.capacity(start, end)
-        if self.shape.policer is not None:
-            total = min(total, (end - start) * self._police_rate // BITS)
-        return total
+        """Bytes this direction could have carried from `start` to `end` (ns), see `capacity`."""
+        return capacity(self.shape, self.ledger, start, end)
 
     def _enqueue(self, size: int, now: int) -> int:
         """Return when a packet has passed the bottleneck, or -1 when there is no room for it."""
@@ -189,30 +190,22 @@ class Link:
         return finish
 
     def _conforms(self, size: int, now: int) -> bool:
-        """The generic cell rate algorithm (ITU-T I.371), which is a token bucket read backwards."""
-        theoretical = max(self._theoretical, now) + size * BITS // self._police_rate
-        if theoretical - now > self._police_burst:
+        """A token bucket, full at first; a byte is `BITS` tokens, so that it fills without fractions."""
+        tokens = self._tokens + (now - self._policed) * self._police_rate
+        if tokens > self._police_burst:
+            tokens = self._police_burst
+        self._policed = now
+        cost = size * BITS
+        if tokens < cost:
+            self._tokens = tokens
             return False
-        self._theoretical = theoretical
+        self._tokens = tokens - cost
         return True
 
     def _out(self, time: int) -> bool:
         if self._outage_period:
             time %= self._outage_period
         return any(start <= time < end for start, end in self._windows)
-
-    def _outages_between(self, start: int, end: int) -> list[tuple[int, int]]:
-        period = self._outage_period
-        found = []
-        for low, high in self._windows:
-            base = (start // period) * period if period else 0
-            while base + low < end:
-                if base + high > start:
-                    found.append((max(start, base + low), min(end, base + high)))
-                if not period:
-                    break
-                base += period
-        return found
 
 
 class Others:

@@ -14,8 +14,10 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from typing import Protocol
 
+from bench.links.draws import threshold
 from bench.links.shape import OPPORTUNITY, Constant, Profile, Rate, Trace
 
+MILLISECOND = 1_000_000
 SECOND = 1_000_000_000
 BITS = 8 * SECOND
 NEVER = 1 << 62
@@ -68,9 +70,7 @@ class Stepped:
         self.period = nanoseconds(profile.period) if profile.period is not None else None
         self.times = [nanoseconds(step.time) for step in profile.steps]
         self.rates = [round(step.rate) for step in profile.steps]
-        self._on_top = [
-            (nanoseconds(step.delay), round(step.loss * (1 << 53))) for step in profile.steps
-        ]
+        self._on_top = [(nanoseconds(step.delay), threshold(step.loss)) for step in profile.steps]
         self.delays = [delay for delay, _ in self._on_top]
         self.losses = [loss for _, loss in self._on_top]
 
@@ -121,16 +121,16 @@ class Recorded:
     """Delivery opportunities of a trace: bytes pass in lumps at its times, unused ones are gone."""
 
     def __init__(self, trace: Trace) -> None:
-        self.times = [time * 1_000_000 for time in trace.times]
+        self.times = trace.times
         self.lump = max(1, round(OPPORTUNITY * trace.scale))
-        self.period = self.times[-1]
+        self.period = self.times[-1] * MILLISECOND
         self.offset = nanoseconds(trace.offset) % self.period
-        self._first = bisect_left(self.times, self.offset)
+        self._first = bisect_left(self.times, -(-self.offset // MILLISECOND))
 
     def _time(self, number: int) -> int:
         """When an opportunity comes, counted from the first one at or after time 0."""
         rounds, number = divmod(number + self._first, len(self.times))
-        return rounds * self.period + self.times[number] - self.offset
+        return rounds * self.period + self.times[number] * MILLISECOND - self.offset
 
     def _number(self, time: int) -> int:
         """The first opportunity at or after a time."""
@@ -138,7 +138,8 @@ class Recorded:
         if time <= 0:
             return 0
         rounds, rest = divmod(time - 1, self.period)  # the last opportunity is at the period
-        return rounds * len(self.times) + bisect_left(self.times, rest + 1) - self._first
+        number = bisect_left(self.times, rest // MILLISECOND + 1)
+        return rounds * len(self.times) + number - self._first
 
     def serve(self, place: int, now: int, size: int) -> tuple[int, int]:
         """A place is the number of bytes used or gone since time 0."""

@@ -185,8 +185,8 @@ class Background:
     def __post_init__(self) -> None:
         if self.rate < 1 or self.size < 1:
             raise ShapeError("other people's traffic has a rate and packets of some size")
-        if (self.on is None) != (self.off is None) or (self.on or 1) <= 0 or (self.off or 1) <= 0:
-            raise ShapeError("other people's traffic has both on and off above 0 s, or neither")
+        if (self.on is None) != (self.off is None) or min(self.on or 1, self.off or 1) < 0.001:
+            raise ShapeError("other people's traffic has on and off of 1 ms or more, or neither")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -217,13 +217,20 @@ class Shape:
 
     rate: Rate = Constant(8e6)
     queue: float | None = 0.2
-    """Seconds a packet may stand in the queue, its own transmission included; None for no limit."""
+    """Seconds a packet may stand in the queue, its own transmission included; None for no limit.
+
+    This is judged when a packet comes, knowing the rate to come: before a stall longer than the queue
+    nothing is let in. The buffers of modems hold bytes, which is what `queue_bytes` is for.
+    """
     queue_bytes: int | None = None
     """Bytes the queue holds, what is being transmitted included; None for no limit."""
     delay: float = 0.010
     """Seconds of propagation, one way."""
     jitter: float = 0.0
-    """Seconds the delay varies each way, uniformly, packet by packet."""
+    """Seconds the delay varies each way, uniformly; drawn anew every 10 ms, or by packet with `reorder`.
+
+    Were each packet of a dense stream in order given a delay of its own, all would share the longest.
+    """
     reorder: bool = False
     """Whether jitter lets packets overtake each other; modems do not (False)."""
     loss: Loss | None = None
