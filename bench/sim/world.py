@@ -3,8 +3,10 @@
     client endpoint ──up[i]──▶ NAT i ──▶ server endpoint
                     ◀─down[i]──
 
-The world owns time. `run` jumps to the next arrival, timer or scheduled action, hands it in, and drains
-what comes out, as the daemon's driver does. The number of steps is bounded, so that a livelock fails.
+The world owns time. `run` jumps to the next arrival, timer or scheduled action, hands in all that comes
+at that very time, and lets each side that something happened to take a turn, as the daemon's driver
+does. The links' clock is the world's, in nanoseconds. The number of steps is bounded, so that a livelock
+fails.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,26 +14,31 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
 from random import Random
+from typing import NamedTuple
 
-from bench.sim.link import Link
+from bench.links.link import Link
 from mpbond.core.client import ClientEndpoint, ClientSettings, Target
 from mpbond.core.client import Link as ClientLink
 from mpbond.core.endpoint import Endpoint
 from mpbond.core.noise import public_key
-from mpbond.core.path import Address
+from mpbond.core.path import DEFAULT_OVERHEAD, Address
 from mpbond.core.peers import IPNetwork, Peer, Peers
 from mpbond.core.server import ServerEndpoint, ServerSettings
 from mpbond.core.transmit import Event, Transmit
 
 SERVER_ADDRESS = "concentrator"
 SERVER_SOCKET = 0
+OVERHEAD = DEFAULT_OVERHEAD
+"""Bytes of IPv4 and UDP headers around a datagram; a link carries them too."""
+NEVER = float("inf")
 
 
-@dataclass
+@dataclass(eq=False)
 class Side:
     """What a test looks at: the packets that came out, with their times, and the events.
 
-    `name` is "client" or "server", or what a further box was called.
+    `name` is "client" or "server", or what a further box was called. Where a host lives behind the
+    side's TUN device, `on_packets` takes the packets instead.
     """
 
     endpoint: Endpoint
@@ -39,10 +46,21 @@ class Side:
     packets: list[tuple[float, bytes]] = field(default_factory=list)
     events: list[tuple[float, Event]] = field(default_factory=list)
     nat_ports: list[int] = field(default_factory=list)  # of a client, by link
+    on_packets: Callable[[list[bytes]], None] | None = None
+    due: float = 0.0  # when its endpoint wants its next timeout
+
+
+class Coming(NamedTuple):
+    """A datagram under way to a side."""
+
+    side: Side
+    socket: int
+    source: Address
+    datagram: bytes
 
 
 class World:
-    """One client and one server over `links`, each an (up, down) pair."""
+    """One client and one server over `links`, each an (up, down) pair; `weights` are the links'."""
 
     def __init__(
         self,
@@ -53,14 +71,14 @@ class World:
         scheduler: str = "rr",
         client: ClientSettings | None = None,
         server: ServerSettings | None = None,
+        weights: Sequence[float] = (),
     ) -> None:
         self.rng = Random(seed)
         self.now = 0.0
         self.links = list(links)
+        self.weights = list(weights) or [1.0] * len(links)
         self.steps = 0
-        self.on_packet: dict[str, Callable[[bytes], None]] = {}
         self.on_transmit: Callable[[Side, Transmit], None] | None = None
-        self.duplicate = 0.0  # probability that a datagram comes twice
         server_key, client_key = self.rng.randbytes(32), self.rng.randbytes(32)
         self._server_settings = server or ServerSettings(
             private_key=server_key, scheduler=scheduler
@@ -72,7 +90,7 @@ class World:
             downlink_scheduler=scheduler,
         )
         self._pools = tuple(pools)
-        self._queue: list[tuple[float, int, Callable[[], None]]] = []
+        self._queue: list[tuple[float, int, Coming | Callable[[], None]]] = []
         self._ids = count()
         self.server = Side(self._make_server(), "server")
         self.client = self._make_client("client")
@@ -103,32 +121,40 @@ class World:
 
     def send(self, side: str, packets: list[bytes]) -> None:
         """Hand packets to a side's TUN device now."""
-        (self.client if side == "client" else self.server).endpoint.handle_packets(
-            packets, self.now
-        )
-        self._drain()
+        sender = self.client if side == "client" else self.server
+        sender.endpoint.handle_packets(packets, self.now)
+        self._turn(sender)
 
     def run(self, until: float, *, steps: int = 1_000_000) -> None:
         """Let time pass; AssertionError when it takes more than `steps` steps."""
         limit = self.steps + steps
-        self._drain()
+        queue, sides = self._queue, self._sides
+        for side in sides:
+            self._turn(side)
         while True:
-            due = min(
-                self._queue[0][0] if self._queue else float("inf"),
-                *(side.endpoint.next_timeout(self.now) for side in self._sides),
-            )
+            due = queue[0][0] if queue else NEVER
+            for side in sides:
+                if side.due < due:
+                    due = side.due
             if due > until:
                 self.now = until
                 return
             self.steps += 1
             assert self.steps < limit, f"livelock: {steps} steps before {until} s, now {self.now} s"
-            self.now = max(self.now, due)
-            while self._queue and self._queue[0][0] <= self.now:
-                heappop(self._queue)[2]()
-            for side in self._sides:
-                if side.endpoint.next_timeout(self.now) <= self.now:
-                    side.endpoint.handle_timeout(self.now)
-            self._drain()
+            if due > self.now:
+                self.now = due
+            touched = self._happen()
+            for side in sides:
+                if side in touched or side.due <= self.now:
+                    self._turn(side)
+
+    def pull(self, index: int) -> None:
+        """Pull a link's cable: it swallows everything, and the client sees its carrier go."""
+        self._plug(index, False)
+
+    def restore(self, index: int) -> None:
+        """Put a pulled cable back."""
+        self._plug(index, True)
 
     def restart_server(self) -> None:
         """The server process dies and comes back with the same keys and nothing else."""
@@ -164,47 +190,79 @@ class World:
 
     def _add_client_link(self, side: Side, index: int) -> None:
         assert isinstance(side.endpoint, ClientEndpoint)
-        link = ClientLink(f"wwan{index}", (Target(index, SERVER_ADDRESS),))
+        target = Target(index, SERVER_ADDRESS, self.links[index][0].mtu - OVERHEAD)
+        link = ClientLink(f"wwan{index}", (target,), self.weights[index])
         side.endpoint.add_link(link, self.now)
 
-    def _drain(self) -> None:
-        for side in self._sides:
-            endpoint = side.endpoint
-            while (transmit := endpoint.poll_transmit(self.now)) is not None:
-                if self.on_transmit is not None:
-                    self.on_transmit(side, transmit)
-                self._carry(side, transmit)
-            for packet in endpoint.poll_packets():
-                side.packets.append((self.now, packet))
-                if side.name in self.on_packet:
-                    self.on_packet[side.name](packet)
-            while (event := endpoint.poll_event()) is not None:
-                side.events.append((self.now, event))
+    def _plug(self, index: int, plugged: bool) -> None:
+        for link in self.links[index]:
+            link.up = plugged
+        self.client_endpoint.set_link_usable(f"wwan{index}", plugged, self.now)
+        self._turn(self.client)
+
+    def _happen(self) -> Sequence[Side]:
+        """Let everything happen that is due; return the sides it may have touched."""
+        queue, now = self._queue, self.now
+        touched: list[Side] = []
+        everybody = False
+        while queue and queue[0][0] <= now:
+            coming = heappop(queue)[2]
+            if isinstance(coming, Coming):
+                side, socket, source, datagram = coming
+                side.endpoint.handle_datagrams(socket, source, datagram, None, now, now)
+                touched.append(side)
+            else:
+                coming()
+                everybody = True
+        return self._sides if everybody else touched
+
+    def _turn(self, side: Side) -> None:
+        """Run what is due at a side and drain it, in the driver's order."""
+        endpoint, now = side.endpoint, self.now
+        if endpoint.next_timeout(now) <= now:
+            endpoint.handle_timeout(now)
+        while (transmit := endpoint.poll_transmit(now)) is not None:
+            if self.on_transmit is not None:
+                self.on_transmit(side, transmit)
+            self._carry(side, transmit)
+        packets = endpoint.poll_packets()
+        if packets:
+            if side.on_packets is not None:
+                side.on_packets(packets)
+            else:
+                side.packets += [(now, packet) for packet in packets]
+        while (event := endpoint.poll_event()) is not None:
+            side.events.append((now, event))
+        side.due = endpoint.next_timeout(now)
 
     def _carry(self, side: Side, transmit: Transmit) -> None:
-        datagram = b"".join(transmit.buffers)
+        """Put a datagram on its link."""
+        buffers = transmit.buffers
+        datagram = buffers[0] if len(buffers) == 1 else b"".join(buffers)
         if side is not self.server:
             index = transmit.socket
-            arrival = self.links[index][0].transmit(len(datagram), self.now, self.rng)
+            link = self.links[index][0]
             source: Address = (side.name, index, side.nat_ports[index])
-            target = self.server
-            socket = SERVER_SOCKET
+            target, socket = self.server, SERVER_SOCKET
         else:
             assert isinstance(transmit.address, tuple)
             name, index, port = transmit.address
             target = next(other for other in self._sides if other.name == name)
             if port != target.nat_ports[index]:
                 return
-            arrival = self.links[index][1].transmit(len(datagram), self.now, self.rng)
-            source = SERVER_ADDRESS
-            socket = index
-        if arrival is None:
-            return
-        copies = 2 if self.duplicate and self.rng.random() < self.duplicate else 1
-        for copy in range(copies):
-            self.at(
-                arrival + copy * 0.001,
-                lambda: target.endpoint.handle_datagrams(
-                    socket, source, datagram, None, self.now, self.now
-                ),
-            )
+            link = self.links[index][1]
+            source, socket = SERVER_ADDRESS, index
+        for time, damage in link.transmit(len(datagram) + OVERHEAD, round(self.now * 1e9)):
+            came = datagram if damage < 0 else damaged(datagram, damage - 8 * OVERHEAD)
+            if came:
+                coming = Coming(target, socket, source, came)
+                heappush(self._queue, (time / 1e9, next(self._ids), coming))
+
+
+def damaged(datagram: bytes, bit: int) -> bytes:
+    """Flip a bit of a datagram; nothing is left of one whose headers before it were hit."""
+    if bit < 0:
+        return b""
+    changed = bytearray(datagram)
+    changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)

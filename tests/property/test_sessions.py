@@ -4,6 +4,8 @@ Whatever happens, a packet is delivered at most once. While every path is first 
 paths stand, packets come in the order of their lanes, and those that the network let through do come.
 """
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,7 +17,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from bench.sim.link import Link
+from bench.links.link import Link
 from bench.sim.world import SERVER_ADDRESS
 from mpbond.core.client import Link as ClientLink
 from mpbond.core.client import Target
@@ -24,6 +26,7 @@ from mpbond.core.wire import FIRST_PART, LAST_PART, parse_frames
 from tests.packets import ipv4, number_of, udp_run
 from tests.sim.worlds import (
     arrived,
+    change_links,
     client_address,
     cut,
     drops_of,
@@ -57,9 +60,7 @@ def test_over_fifo_paths_what_survives_comes_in_order_and_exactly_once(
 ):
     world = world_of(*delays, scheduler=scheduler, seed=seed)
     survivors = watch_survivors(world, side)
-    world.duplicate = copies
-    for link in (link for pair in world.links for link in pair):
-        link.loss, link.jitter = loss, jitter
+    change_links(world, loss=loss, jitter=jitter, duplicate=copies)
     stream(world, side, 1.0, 2.0, 0.005, size=size)
     world.run(4.0, steps=50_000)
     numbers = arrived(world, RECEIVER[side])
@@ -83,10 +84,10 @@ def test_with_reordering_inside_paths_only_what_is_counted_late_is_out_of_order(
     delays, scheduler, reorder, loss, copies, seed
 ):
     world = world_of(*delays, scheduler=scheduler, seed=seed)
-    world.duplicate = copies
-    for index, (up, _) in enumerate(world.links):
-        up.loss = loss
-        shuffle(world, index, reorder)
+    shuffle(world, reorder)
+    change_links(world, duplicate=copies)
+    for up, _ in world.links:
+        up.change(loss=loss)
     count = stream(world, "client", 1.0, 2.0, 0.005)
     world.run(4.0, steps=50_000)
     numbers = arrived(world, "server")
@@ -107,9 +108,7 @@ def test_with_reordering_inside_paths_only_what_is_counted_late_is_out_of_order(
 )
 def test_rekeys_lose_and_repeat_nothing(loss, copies, seed, rekey_after):
     world = world_of(0.020, 0.050, seed=seed, rekey_after=rekey_after)
-    world.duplicate = copies
-    for link in (link for pair in world.links for link in pair):
-        link.loss = loss
+    change_links(world, loss=loss, duplicate=copies)
     there, back = watch_survivors(world, "client"), watch_survivors(world, "server")
     stream(world, "client", 1.0, 6.0, 0.020)
     stream(world, "server", 1.0, 6.0, 0.020)
@@ -150,11 +149,11 @@ class Sessions(RuleBasedStateMachine):
     @rule(index=st.integers(0, 5), loss=st.sampled_from([0.0, 0.1, 0.5]))
     def lose(self, index, loss):
         for link in self.world.links[index % self.count]:
-            link.loss = loss
+            link.change(loss=loss)
 
     @rule(copies=shares)
     def copy(self, copies):
-        self.world.duplicate = copies
+        change_links(self.world, duplicate=copies)
 
     @rule(index=st.integers(0, 5))
     def silence(self, index):
@@ -217,13 +216,11 @@ class Sessions(RuleBasedStateMachine):
         if not hasattr(self, "world"):
             return
         world = self.world
-        world.duplicate = 0.0
+        change_links(world, loss=0.0, duplicate=0.0)
         for index in sorted(self.gone):
             self.plug(index)
         for index in range(self.count):
             cut(world, index, up=True)
-            for link in world.links[index]:
-                link.loss = 0.0
             world.client_endpoint.set_link_usable(f"wwan{index}", True, world.now)
         world.run(world.now + 30.0, steps=200_000)
         assert session_of(world, "client").id == session_of(world, "server").id
@@ -262,8 +259,7 @@ TestSessions.settings = settings(max_examples=FEW, stateful_step_count=30)
 @pytest.mark.parametrize("side", ["client", "server"])
 def test_every_flow_keeps_its_order_among_many(side):
     world = world_of(0.010, 0.035, 0.060, seed=3)
-    for link in (link for pair in world.links for link in pair):
-        link.loss = 0.03
+    change_links(world, loss=0.03)
     own = client_address(world)
     source, destination = (own, WEB) if side == "client" else (WEB, own)
     for turn in range(20):
@@ -305,21 +301,12 @@ def watch_survivors(world, side):
     return lambda: seen
 
 
-class Shuffled(Link):
-    """A link on which datagrams overtake each other by up to `spread` seconds."""
-
-    spread = 0.0
-
-    def transmit(self, size, now, rng):
-        arrival = super().transmit(size, now, rng)
-        return None if arrival is None else arrival + rng.random() * self.spread
-
-
-def shuffle(world, index, spread):
-    """Let the datagrams of a link overtake each other on their way to the server."""
-    up, down = world.links[index]
-    world.links[index] = shuffled, _ = Shuffled(rate=up.rate, delay=up.delay, loss=up.loss), down
-    shuffled.spread = spread
+def shuffle(world, spread):
+    """Let datagrams overtake each other by up to `spread` seconds on their way to the server."""
+    for index, (up, down) in enumerate(world.links):
+        delay = up.shape.delay + spread / 2
+        shape = replace(up.shape, delay=delay, jitter=spread / 2, reorder=True)
+        world.links[index] = Link(shape, seed=index), down
 
 
 def disorder(numbers):

@@ -10,7 +10,7 @@ from struct import pack
 
 import pytest
 
-from bench.sim.link import Link
+from bench.links.link import Link
 from bench.sim.world import World
 from mpbond.core.handshake import Initiator
 from mpbond.core.noise import public_key

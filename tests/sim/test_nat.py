@@ -5,6 +5,7 @@ import pytest
 from bench.sim.world import SERVER_SOCKET
 from tests.sim.worlds import (
     arrived,
+    change_links,
     drops_of,
     packets_from,
     paths_of,
@@ -117,8 +118,7 @@ def test_a_challenge_leaves_by_the_socket_on_which_the_new_address_was_seen():
 @pytest.mark.parametrize("seed", range(1, 4))
 def test_rebindings_amid_losses_end_with_all_paths_up(seed):
     world = world_of(0.020, 0.040, 0.060, seed=seed)
-    for up, down in world.links:
-        up.loss = down.loss = 0.05
+    change_links(world, loss=0.05)
     stream(world, "client", 1.0, 10.0, 0.005)
     stream(world, "server", 1.0, 10.0, 0.005)
     for time in range(2, 10):

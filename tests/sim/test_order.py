@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.sim.worlds import arrived, drops_of, session_of, stream, world_of
+from tests.sim.worlds import arrived, change_links, drops_of, session_of, stream, world_of
 
 UNEQUAL = (0.020, 0.040, 0.060)
 RECEIVER = {"client": "server", "server": "client"}
@@ -85,7 +85,7 @@ def test_a_lost_packet_delays_its_lane_until_it_is_proven_lost_and_no_longer():
 def test_with_losses_on_every_link_what_comes_comes_in_order_and_once(seed):
     world = world_of(*UNEQUAL, seed=seed)
     for up, _ in world.links:
-        up.loss = 0.05
+        up.change(loss=0.05)
     count = stream(world, "client", 1.0, 4.0, 0.002)
     world.run(6.0)
     numbers = arrived(world, "server")
@@ -100,7 +100,7 @@ def test_with_losses_on_every_link_what_comes_comes_in_order_and_once(seed):
 def test_jitter_within_the_hold_changes_nothing():
     world = world_of(*UNEQUAL)
     for up, _ in world.links:
-        up.jitter = 0.020
+        up.change(delay=up.shape.delay + 0.010, jitter=0.010)
     count = stream(world, "client", 1.0, 4.0, 0.002)
     world.run(6.0)
     assert arrived(world, "server") == list(range(count))
@@ -108,7 +108,7 @@ def test_jitter_within_the_hold_changes_nothing():
 
 def test_datagrams_that_come_twice_are_delivered_once():
     world = world_of(*UNEQUAL)
-    world.duplicate = 0.3
+    change_links(world, duplicate=0.3)
     count = stream(world, "client", 1.0, 2.0, 0.002)
     world.run(3.0)
     assert arrived(world, "server") == list(range(count))

@@ -6,7 +6,16 @@ from itertools import pairwise
 import pytest
 
 from mpbond.core.transmit import Rekeyed
-from tests.sim.worlds import arrived, cut, drops_of, session_of, states, stream, world_of
+from tests.sim.worlds import (
+    arrived,
+    change_links,
+    cut,
+    drops_of,
+    session_of,
+    states,
+    stream,
+    world_of,
+)
 
 SIX = (0.030,) * 6
 RECEIVER = {"client": "server", "server": "client"}
@@ -36,8 +45,7 @@ def test_both_sides_tell_of_the_rekey_and_the_session_stays_the_same():
 
 def test_a_rekey_on_lossy_links_loses_only_what_the_links_lose():
     world = world_of(*SIX, rekey_after=5.0)
-    for up, down in world.links:
-        up.loss = down.loss = 0.1
+    change_links(world, loss=0.1)
     count = stream(world, "client", 1.0, 30.0, 0.020)
     world.run(32.0)
     assert session_of(world, "client").handshakes >= 6

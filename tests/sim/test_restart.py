@@ -5,6 +5,7 @@ import pytest
 from mpbond.core.transmit import SessionEnded, SessionStarted
 from tests.sim.worlds import (
     arrived,
+    change_links,
     cut,
     packets_from,
     session_of,
@@ -128,8 +129,7 @@ def test_boxes_that_keep_replacing_each_other_are_reported():
 @pytest.mark.parametrize("seed", range(1, 6))
 def test_restarts_of_both_sides_in_any_order_end_with_one_session(seed):
     world = world_of(0.020, 0.040, 0.060, seed=seed)
-    for up, down in world.links:
-        up.loss = down.loss = 0.05
+    change_links(world, loss=0.05)
     stream(world, "client", 1.0, 12.0, 0.010)
     for time in range(2, 10):
         again = world.restart_server if world.rng.random() < 0.5 else world.restart_client
@@ -138,8 +138,7 @@ def test_restarts_of_both_sides_in_any_order_end_with_one_session(seed):
     assert session_of(world, "client").id == session_of(world, "server").id
     assert states(world, "client") == states(world, "server") == ["up"] * 3
     before = len(world.client.packets)
-    for link in (link for pair in world.links for link in pair):
-        link.loss = 0.0
+    change_links(world, loss=0.0)
     world.send("server", packets_from(world, "server", 30))
     world.run(14.0)
     assert len(world.client.packets) == before + 30

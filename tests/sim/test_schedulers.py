@@ -4,6 +4,7 @@ import pytest
 
 from tests.sim.worlds import (
     arrived,
+    bytes_carried,
     cut,
     packets_from,
     paths_of,
@@ -77,11 +78,11 @@ def test_a_change_of_scheduler_under_traffic_loses_and_reorders_nothing():
 
 def test_small_packets_share_datagrams():
     world = world_of(*SIX, scheduler="rr")
-    before = sum(link.carried for link, _ in world.links)
+    before = sum(bytes_carried(link) for link, _ in world.links)
     world.send("client", packets_from(world, "client", 200, size=60))
     world.run(1.5)
     assert arrived(world, "server") == list(range(200))
-    overhead = sum(link.carried for link, _ in world.links) - before - 200 * 60
+    overhead = sum(bytes_carried(link) for link, _ in world.links) - before - 200 * 60
     assert overhead < 200 * 18  # alone, each would need 34
 
 

@@ -3,8 +3,10 @@
 from ipaddress import ip_interface, ip_network
 from random import Random
 
-from bench.sim.link import Link
-from bench.sim.world import World
+from bench.links.draws import seed_of
+from bench.links.link import Link
+from bench.links.shape import LinkSpec
+from bench.sim.world import OVERHEAD, World
 from mpbond.core.client import ClientSettings
 from mpbond.core.noise import public_key
 from mpbond.core.server import ServerSettings
@@ -19,7 +21,10 @@ def world_of(*delays, seed=1, scheduler="rr", hold=None, rate=8e6, connect=True,
     server_key, client_key = rng.randbytes(32), rng.randbytes(32)
     client = {"scheduler": scheduler, "downlink_scheduler": scheduler, "hold": hold} | more
     world = World(
-        [(Link(rate=rate, delay=delay), Link(rate=rate, delay=delay)) for delay in delays],
+        [
+            link_pair(LinkSpec.plain(rate_down=rate, rate_up=rate, delay=delay), seed, index)
+            for index, delay in enumerate(delays)
+        ],
         POOLS,
         seed=seed,
         client=ClientSettings(private_key=client_key, server_key=public_key(server_key), **client),
@@ -30,6 +35,27 @@ def world_of(*delays, seed=1, scheduler="rr", hold=None, rate=8e6, connect=True,
         assert states(world, "client") == ["up"] * len(delays)
         assert states(world, "server") == ["up"] * len(delays)
     return world
+
+
+def link_pair(spec, seed, index):
+    """Both directions of a link, up first."""
+    return (
+        Link(spec.up, seed_of(seed, index, "up"), spec.mtu),
+        Link(spec.down, seed_of(seed, index, "down"), spec.mtu),
+    )
+
+
+def change_links(world, **changes):
+    """Change both directions of every link."""
+    for link in (link for pair in world.links for link in pair):
+        link.change(**changes)
+
+
+def bytes_carried(link):
+    """Bytes of datagrams that came out of a link."""
+    ledger = link.ledger
+    lost = ledger.full + ledger.lost + ledger.swallowed
+    return ledger.carried - OVERHEAD * (ledger.packets - lost)
 
 
 def session_of(world, side):

@@ -1,0 +1,98 @@
+"""The world itself: what its links do to datagrams reaches the endpoints."""
+
+import dataclasses
+
+from bench.links.link import Link
+from bench.links.shape import LinkSpec, Shape
+from bench.sim.world import OVERHEAD, World, damaged
+from tests.sim.worlds import POOLS, arrived, drops_of, link_pair, packets_from, states, stream
+
+
+def world_over(*shapes):
+    """A world whose links towards the server have these shapes."""
+    specs = [LinkSpec(up=shape) for shape in shapes]
+    world = World([link_pair(spec, 1, index) for index, spec in enumerate(specs)], POOLS)
+    world.run(1.0)
+    return world
+
+
+def test_a_damaged_datagram_is_dropped_by_its_tag_or_by_the_checksums_before_it():
+    world = world_over(Shape(corrupt=0.3), Shape(corrupt=0.3))
+    count = stream(world, "client", 1.0, 3.0, 0.002)
+    world.run(4.0)
+    corrupted = sum(up.ledger.corrupted for up, _ in world.links)
+    numbers = arrived(world, "server")
+    assert 0.6 * count < len(numbers) < 0.8 * count
+    assert set(drops_of(world, "server")) <= {
+        "auth_failed",
+        "index_unknown",
+        "path_unknown",
+        "type_unknown",
+        "handshake_length",
+        "replayed",
+    }
+    assert 0 < drops_of(world, "server")["auth_failed"] <= corrupted
+
+
+def test_damage_flips_one_bit_and_takes_all_of_a_datagram_whose_headers_it_hits():
+    assert damaged(b"\x00\xff", 9) == b"\x00\xfd"
+    assert damaged(b"\x00\xff", -1) == b""
+
+
+def test_links_carry_the_headers_around_a_datagram_too():
+    world = world_over(Shape())
+    sizes = []
+    world.on_transmit = lambda side, transmit: (
+        sizes.append(len(transmit.buffers[0]) + OVERHEAD) if side.name == "client" else None
+    )
+    before = world.links[0][0].ledger.carried
+    stream(world, "client", 1.0, 1.1, 0.01)
+    world.run(2.0)
+    assert world.links[0][0].ledger.carried - before == sum(sizes)
+
+
+def test_a_link_with_a_smaller_mtu_gets_no_datagram_above_it():
+    specs = [dataclasses.replace(LinkSpec.plain(), mtu=mtu) for mtu in (1500, 1400)]
+    world = World([link_pair(spec, 1, index) for index, spec in enumerate(specs)], POOLS)
+    world.run(1.0)
+    for side in ("client", "server"):
+        world.send(side, packets_from(world, side, 20))
+    world.run(2.0)
+    assert arrived(world, "server") == arrived(world, "client") == list(range(20))
+    assert [link.ledger.oversize for pair in world.links for link in pair] == [0] * 4
+
+
+def test_a_pulled_link_gets_nothing_and_takes_part_again_when_it_is_back():
+    world = world_over(Shape(), Shape())
+    world.pull(1)
+    assert states(world, "client") == ["up", "down"]
+    before = packets_on(world.links[1][0])
+    count = stream(world, "client", 1.0, 2.0, 0.002)
+    world.run(2.0)
+    assert packets_on(world.links[1][0]) == before
+    world.restore(1)
+    world.run(3.0)
+    assert states(world, "client") == states(world, "server") == ["up", "up"]
+    assert arrived(world, "server") == list(range(count))
+
+
+def test_two_worlds_with_one_seed_do_the_same_to_the_bit():
+    def transmits(seed):
+        shape = Shape(loss=None, corrupt=0.1, duplicate=0.1, jitter=0.005)
+        links = [(Link(shape, seed), Link(shape, seed + 1))]
+        world = World(links, POOLS, seed=seed)
+        seen = []
+        world.on_transmit = lambda side, transmit: seen.append(
+            (world.now, side.name, transmit.buffers[0])
+        )
+        world.run(1.0)
+        stream(world, "client", 1.0, 2.0, 0.002)
+        world.run(3.0)
+        return seen
+
+    assert transmits(4) == transmits(4)
+    assert transmits(4) != transmits(5)
+
+
+def packets_on(link):
+    return link.ledger.packets
