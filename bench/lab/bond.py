@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import fnmatch
 import json
 import os
 import socket
@@ -93,7 +94,7 @@ class Bond:
         wait: bool = True,
         **client: Any,
     ) -> subprocess.Popen[str]:
-        """Starts a client; with `wait`, returns once every link has its path up.
+        """Starts a client; with `wait`, returns once every link it joins has its path up.
 
         A default route through the tunnel, if asked for, stands by then too.
 
@@ -108,7 +109,9 @@ class Bond:
         config["link"] = dict(link or {})
         child = self._start(name, "client", config, env)
         if wait:
-            count = len([each for each in self._lab.links if each.box == name])
+            wanted = config["client"]["links"]
+            links = [each.name for each in self._lab.links if each.box == name]
+            count = sum(any(fnmatch.fnmatchcase(each, one) for one in wanted) for each in links)
             self.wait_paths(name, count)
             if config["client"].get("default_route"):
                 self._wait(name, lambda status: status["default_route"], "the default route")
@@ -144,6 +147,10 @@ class Bond:
         """Returns what a side has printed so far."""
         file = self._lab.directory / f"{side}.log"
         return file.read_text(errors="replace") if file.exists() else ""
+
+    def forget_log(self, side: str) -> None:
+        """Forgets what a side has printed; the next program of that side begins anew."""
+        (self._lab.directory / f"{side}.log").unlink(missing_ok=True)
 
     def status(self, side: str) -> dict[str, Any]:
         """Asks a side's control socket for its status; raises OSError when nobody answers."""
