@@ -22,7 +22,7 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
@@ -105,7 +105,7 @@ def _mpbond(
     bond = lab.bond
     used = system.used(specs, direction)
     weights = system.weights(specs, direction)
-    settings = {"scheduler": system.scheduler, "hold": system.hold}
+    settings: dict[str, Any] = {"scheduler": system.scheduler, "hold": system.hold}
     sides = ("client", "server")
     for side in sides:
         bond.forget_log(side)
