@@ -24,7 +24,7 @@ from typing import NamedTuple
 from bench.links.capacity import capacity
 from bench.links.draws import MASK, Draws, threshold
 from bench.links.ledger import Ledger
-from bench.links.rates import BITS, SECOND, Bottleneck, Steady, Stepped, bottleneck, nanoseconds
+from bench.links.rates import BITS, Bottleneck, Steady, Stepped, bottleneck, nanoseconds
 from bench.links.shape import Background, Constant, GilbertElliott, Loss, Mask, RandomLoss, Shape
 
 SWING = 10_000_000
@@ -298,8 +298,3 @@ def _windows(shape: Shape) -> tuple[list[tuple[int, int]], int]:
         [(nanoseconds(start), nanoseconds(end)) for start, end in shape.outages.windows],
         nanoseconds(period) if period is not None else 0,
     )
-
-
-def seconds(time: int) -> float:
-    """Nanoseconds as seconds."""
-    return time / SECOND
