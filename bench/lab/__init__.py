@@ -2,6 +2,6 @@
 
 from bench.lab.lab import Lab
 from bench.lab.namespaces import LabError
-from bench.lab.topology import LinkSpec
+from bench.links.shape import LinkSpec
 
 __all__ = ["Lab", "LabError", "LinkSpec"]

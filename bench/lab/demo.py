@@ -12,6 +12,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from bench.errors import BenchError
 from bench.lab import Lab, LabError, LinkSpec, topology
 from bench.lab.iperf import Measured, Measurement, iperf
 from bench.lab.probe import Probe
@@ -49,7 +50,7 @@ def main() -> int:
     started = time.monotonic()
     say(TITLE)
     try:
-        with Lab(links=[LinkSpec(rate_down=r, rate_up=r, delay=DELAY) for r in RATES]) as lab:
+        with Lab(links=[LinkSpec.plain(rate_down=r, rate_up=r, delay=DELAY) for r in RATES]) as lab:
             say(f"the network stands after {time.monotonic() - started:.1f} s")
             alone = measure_modems(lab, seconds)
             start(lab)
@@ -62,7 +63,7 @@ def main() -> int:
     except KeyboardInterrupt:
         say("\ninterrupted; everything is taken down")
         return 130
-    except (LabError, OSError, RuntimeError) as failure:
+    except (BenchError, OSError) as failure:
         print(f"mpbond: {failure}", file=sys.stderr)
         return 1
     say(f"done in {time.monotonic() - started:.0f} s; nothing is left behind")

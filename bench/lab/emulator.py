@@ -1,76 +1,143 @@
-"""Emulates the delay, loss and outages of links, in one process for all links of a laboratory.
+"""The link emulator, seen from the laboratory: its process, its orders, and what it reports.
 
-A link is a pair of TUN devices, one in the modem's namespace and one in the internet's. The kernel
-limits the rate (tbf on each device); this process carries packets from one device to the other:
-
-    modem  wan (tbf: rate up)   --read-->  line: delay, loss, outage  --write-->  internet side
-    modem  wan                  <--write-  line: delay, loss, outage  <--read---  (tbf: rate down)
-
-Each of the two lines is a queue ordered by due time. A packet gets its due time when it is read;
-a delay that shrinks at run time never lets a packet overtake an earlier one. Loss is drawn from a
-generator seeded by link and direction, so that one direction does not depend on what the other
-carried. The queue in front of a slow link is the kernel's; the line itself holds at most
-rate x delay and needs no limit.
-
-The process wakes when packets can be read or become due, and then handles all there are. Between
-two rounds it rests for `QUANTUM`, which bounds the wake-ups per second and costs as much accuracy.
-
-Commands come as JSON lines on standard input and are answered by one JSON line each:
-    {"link": 2, "direction": "down", "loss": 0.01}      also "delay" and "silent"
-    {"report": true}                                    packets carried and lost, by link
-End of input ends the process, so it does not outlive the laboratory, however that ends.
+The emulator itself is a C program (`native/emulator.c`), a transcription of `bench.links` that carries
+packets between TUN devices. This module turns shapes into its orders and its answers into ledgers.
 """
 
 from __future__ import annotations
 
-import collections
 import contextlib
-import ctypes
 import dataclasses
-import fcntl
 import json
-import os
-import random
-import select
-import signal
-import struct
 import subprocess
-import sys
-import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-QUANTUM = 0.0005  # s; a twentieth of the shortest delay in use, and at most 2,000 rounds a second
-BATCH = 64  # packets read from a device in one round, so that no device starves another
-TUNSETIFF = 0x400454CA
-IFF_TUN_NO_PI = 0x1001
-CLONE_NEWNET = 0x40000000
+from bench.errors import BenchError
+from bench.lab.native import program
+from bench.links.draws import seed_of, threshold
+from bench.links.ledger import COUNTERS, Ledger
+from bench.links.rates import BITS, Recorded, Stepped, nanoseconds
+from bench.links.shape import (
+    Background,
+    Constant,
+    GilbertElliott,
+    Loss,
+    Mask,
+    Outages,
+    Profile,
+    RandomLoss,
+    Rate,
+    Shape,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+DIRECTIONS = ("down", "up")
+UNLIMITED = -1
+LATE = 0.002
+"""Seconds after which a packet's leaving counts as late."""
+ANSWERS = 1 << 20
+"""Bytes of answers that the emulator may write before anybody reads, so that it need not wait."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Lateness:
+    """How long after their time packets left the emulator, since its links were started."""
+
+    count: int
+    """Packets that left."""
+    p50: float
+    """Seconds."""
+    p99: float
+    longest: float
+    share_late: float
+    """Share of the packets that left more than `LATE` after their time."""
+    longest_round: float
+    """Seconds of the longest stretch of work in which no device was looked at twice."""
+    refused: int
+    """Packets a device did not take, because it was down."""
+    overrun: int
+    """Packets dropped because the emulator's memory was full."""
+    unread: int = 0
+    """Packets dropped in front of the emulator because it did not read them in time."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Ends:
+    """The devices of a link: namespace and name on the modem's side, and on the internet's."""
+
+    modem: tuple[str, str]
+    internet: tuple[str, str]
 
 
 class Emulator:
-    """The emulator's process, seen from the laboratory."""
+    """The emulator's process."""
 
-    def __init__(self, plan: dict[str, Any]) -> None:
-        """Starts the process; on return its devices exist. Raises RuntimeError when it fails."""
+    def __init__(
+        self, shapes: Sequence[tuple[Shape, Shape, int]], ends: Sequence[Ends], seed: int
+    ) -> None:
+        """Starts the process; on return its devices exist and its links carry.
+
+        `shapes` are (down, up, MTU) by link. Raises BenchError when it fails.
+        """
+        self.count = len(shapes)
         self.process = subprocess.Popen(
-            [sys.executable, __file__],
+            [str(program("emulator"))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            pipesize=ANSWERS,
         )
-        self.order(plan)
+        try:
+            lines = list(description(shapes, ends))
+            self.order(*lines, *seeds(self.count, seed), "start")
+        except BaseException:
+            self.close()
+            raise
 
-    def order(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Sends one command and returns its answer; raises RuntimeError when the process died."""
+    def order(self, *lines: str) -> list[Any]:
+        """Gives orders and returns the answers; raises BenchError when one is refused."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
-            print(json.dumps(message), file=self.process.stdin, flush=True)
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"the link emulator ended with status {self.process.wait()}")
-        answered: dict[str, Any] = json.loads(line)
-        return answered
+            self.process.stdin.write("".join(f"{line}\n" for line in lines))
+            self.process.stdin.flush()
+        answers = []
+        for line in lines:
+            told = self.process.stdout.readline()
+            if not told:
+                raise BenchError(f"the link emulator ended with status {self.process.wait()}")
+            answers.append(json.loads(told))
+            if "error" in answers[-1]:
+                raise BenchError(f"{answers[-1]['error']} (asked of the emulator: {line[:200]!r})")
+        return answers
+
+    def set(self, link: int, direction: str | None, *orders: str) -> None:
+        """Gives orders about one direction of a link, or about both (None)."""
+        both = DIRECTIONS if direction is None else (direction,)
+        self.order(*(f"set {link} {each} {order}" for each in both for order in orders))
+
+    def restart(self, seed: int) -> float:
+        """Begins the links' lives again, as they were described; returns when (s, monotonic)."""
+        zero: int = self.order(*seeds(self.count, seed), "restart")[-1]["zero"]
+        return zero / 1e9
+
+    def ledger(self, link: int, direction: str) -> Ledger:
+        """Returns the books of one direction."""
+        return ledger_of(self.order(f"ledger {link} {direction}")[0])
+
+    def traffic(self) -> dict[str, dict[str, int]]:
+        """Returns packets delivered, lost, refused and overrun, by link and direction ("0 up")."""
+        told = self.order("traffic")[0]
+        names = [f"{link} {each}" for link in range(self.count) for each in DIRECTIONS]
+        return dict(zip(names, told, strict=True))
+
+    def lateness(self) -> Lateness:
+        """Returns how punctual the emulator was."""
+        told, traffic = self.order("lateness", "traffic")
+        return lateness_of(told, traffic)
 
     def close(self) -> None:
         """Ends the process, and with it the devices."""
@@ -82,128 +149,147 @@ class Emulator:
         self.process.wait()
 
 
-@dataclasses.dataclass(slots=True, kw_only=True)
-class Line:
-    """One direction of one link: what is read from `source` is written to `sink` later."""
-
-    source: int
-    sink: int
-    largest: int
-    rng: random.Random
-    delay: float = 0.0
-    loss: float = 0.0
-    silent: bool = False
-    queue: collections.deque[tuple[float, bytes]] = dataclasses.field(
-        default_factory=collections.deque
-    )
-    carried: int = 0
-    lost: int = 0
-    refused: int = 0
-
-    def read(self, now: float) -> None:
-        """Takes in what stands in the device, at most a batch."""
-        due = now + self.delay
-        if self.queue and self.queue[-1][0] > due:
-            due = self.queue[-1][0]
-        for _ in range(BATCH):
-            try:
-                packet = os.read(self.source, self.largest)
-            except BlockingIOError:
-                return
-            if self.silent or (self.loss and self.rng.random() < self.loss):
-                self.lost += 1
-            else:
-                self.queue.append((due, packet))
-
-    def write(self, now: float) -> None:
-        """Gives out what is due."""
-        while self.queue and self.queue[0][0] <= now:
-            try:
-                os.write(self.sink, self.queue.popleft()[1])
-                self.carried += 1
-            except OSError:
-                self.refused += 1  # the device is down: a packet on its way to nowhere
+def description(
+    shapes: Sequence[tuple[Shape, Shape, int]], ends: Sequence[Ends] | None
+) -> Iterator[str]:
+    """Yields the orders that make the links; without ends they are for replaying only."""
+    for number, (down, up, mtu) in enumerate(shapes):
+        devices = ""
+        if ends is not None:
+            devices = " ".join(("", *ends[number].modem, *ends[number].internet))
+        yield f"link {mtu}{devices}"
+        for direction, shape in zip(DIRECTIONS, (down, up), strict=True):
+            for order in shape_orders(shape):
+                yield f"set {number} {direction} {order}"
 
 
-def main() -> None:
-    """Opens the devices named by the first line of input, says so, and carries packets."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    plan = json.loads(sys.stdin.readline())
-    lines: dict[tuple[int, str], Line] = {}
-    for number, link in enumerate(plan["links"]):
-        modem = open_tun(link["modem_namespace"], link["modem_device"])
-        internet = open_tun(link["internet_namespace"], link["internet_device"])
-        for direction, source, sink in (("up", modem, internet), ("down", internet, modem)):
-            lines[number, direction] = Line(
-                source=source,
-                sink=sink,
-                largest=link["mtu"],
-                rng=random.Random(f"{plan['seed']} {number} {direction}"),
-                **link[direction],
+def seeds(count: int, seed: int) -> list[str]:
+    """Returns the orders that seed all links for their next start."""
+    return [
+        f"set {link} {direction} seed {seed_of(seed, link, direction)}"
+        for link in range(count)
+        for direction in DIRECTIONS
+    ]
+
+
+def shape_orders(shape: Shape) -> Iterator[str]:
+    """Yields the orders for one direction, in the integers that `bench.links.link.Link` makes."""
+    yield rate_order(shape.rate)
+    queue = UNLIMITED if shape.queue is None else nanoseconds(shape.queue)
+    yield f"queue {queue} {UNLIMITED if shape.queue_bytes is None else shape.queue_bytes}"
+    yield f"delay {nanoseconds(shape.delay)}"
+    yield f"jitter {nanoseconds(shape.jitter)}"
+    yield f"reorder {int(shape.reorder)}"
+    yield loss_order(shape.loss)
+    yield f"duplicate {threshold(shape.duplicate)}"
+    yield f"corrupt {threshold(shape.corrupt)}"
+    if shape.policer is not None:
+        yield f"policer {round(shape.policer.rate)} {shape.policer.burst}"
+    if shape.background is not None:
+        yield others_order(shape.background)
+    if shape.outages is not None:
+        yield outages_order(shape.outages)
+
+
+def changes(
+    *,
+    delay: float | None = None,
+    jitter: float | None = None,
+    loss: float | None = None,
+    duplicate: float | None = None,
+) -> Iterator[str]:
+    """Yields the orders for what `bench.links.link.Link.change` does, but for the rate."""
+    if delay is not None:
+        yield f"delay {nanoseconds(delay)}"
+    if jitter is not None:
+        yield f"jitter {nanoseconds(jitter)}"
+    if loss is not None:
+        yield loss_order(RandomLoss(loss))
+    if duplicate is not None:
+        yield f"duplicate {threshold(duplicate)}"
+
+
+def rate_order(rate: Rate) -> str:
+    """Returns the order for a bottleneck."""
+    if isinstance(rate, Constant):
+        return f"steady {round(rate.rate)}"
+    if isinstance(rate, Profile):
+        stepped = Stepped(rate)
+        numbers = [
+            number
+            for step in zip(
+                stepped.times, stepped.rates, stepped.delays, stepped.losses, strict=True
             )
-    answer({"ready": True})
-    carry(lines)
+            for number in step
+        ]
+        return _order("stepped", stepped.offset, stepped.period or 0, *numbers)
+    recorded = Recorded(rate)
+    return _order("recorded", recorded.offset, recorded.lump, *recorded.times)
 
 
-def open_tun(namespace: str, device: str) -> int:
-    """Makes a TUN device inside a named namespace; returns its descriptor, non-blocking."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    with open(f"/run/netns/{namespace}", "rb") as inside:
-        if libc.setns(inside.fileno(), CLONE_NEWNET) != 0:
-            raise OSError(ctypes.get_errno(), f"cannot enter the namespace {namespace}")
-    descriptor = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
-    fcntl.ioctl(descriptor, TUNSETIFF, struct.pack("16sH22x", device.encode(), IFF_TUN_NO_PI))
-    return descriptor
+def loss_order(loss: Loss | None) -> str:
+    """Returns the order for what loses packets."""
+    if isinstance(loss, RandomLoss):
+        return f"random {threshold(loss.probability)}" if loss.probability else "lossless"
+    if isinstance(loss, GilbertElliott):
+        shares = (loss.to_bad, loss.to_good, loss.good, loss.bad)
+        return _order("bursts", *map(threshold, shares))
+    if isinstance(loss, Mask):
+        return _order("mask", loss.period or 0, *sorted(loss.lost))
+    return "lossless"
 
 
-def carry(lines: dict[tuple[int, str], Line]) -> None:
-    """Moves packets until standard input ends."""
-    commands = sys.stdin.fileno()
-    by_source = {line.source: line for line in lines.values()}
-    watched = [commands, *by_source]
-    every = list(lines.values())
-    while True:
-        earliest = min((line.queue[0][0] for line in every if line.queue), default=None)
-        patience = None if earliest is None else max(0.0, earliest - time.monotonic())
-        ready = select.select(watched, (), (), patience)[0]
-        now = time.monotonic()
-        for descriptor in ready:
-            if descriptor != commands:
-                by_source[descriptor].read(now)
-            elif not obey(lines, sys.stdin.readline()):
-                return
-        for line in every:
-            line.write(now)
-        time.sleep(QUANTUM)
+def others_order(background: Background) -> str:
+    """Returns the order for other people's traffic."""
+    between = -(-background.size * BITS // round(background.rate))
+    on, off = (nanoseconds(mean or 0) for mean in (background.on, background.off))
+    return _order("others", background.size, between, on, off)
 
 
-def obey(lines: dict[tuple[int, str], Line], text: str) -> bool:
-    """Carries out one command; False at the end of input."""
-    if not text:
-        return False
-    order = json.loads(text)
-    if "report" in order:
-        counters = ("carried", "lost", "refused")
-        answer(
-            {
-                f"{link} {direction}": {name: getattr(line, name) for name in counters}
-                for (link, direction), line in lines.items()
-            }
-        )
-        return True
-    for direction in ("up", "down") if "direction" not in order else (order["direction"],):
-        line = lines[order["link"], direction]
-        line.delay = order.get("delay", line.delay)
-        line.loss = order.get("loss", line.loss)
-        line.silent = order.get("silent", line.silent)
-    answer({"done": True})
-    return True
+def outages_order(outages: Outages) -> str:
+    """Returns the order for outage windows."""
+    times = [nanoseconds(time) for window in outages.windows for time in window]
+    return _order("outages", nanoseconds(outages.period or 0), *times)
 
 
-def answer(message: dict[str, Any]) -> None:
-    """Writes one line of JSON to standard output."""
-    print(json.dumps(message), flush=True)
+def ledger_of(told: dict[str, Any]) -> Ledger:
+    """Reads a ledger as the emulator tells it."""
+    return Ledger(
+        **dict(zip(COUNTERS, told["counters"], strict=True)),
+        used=told["used"],
+        foreign=told["foreign"],
+        longest=told["longest"],
+        waits=dict(told["waits"]),
+    )
 
 
-if __name__ == "__main__":
-    main()
+def lateness_of(told: dict[str, Any], traffic: list[dict[str, int]]) -> Lateness:
+    """Reads lateness as the emulator tells it; quantiles are the ends of its steps of 10 us."""
+    count: int = told["count"]
+    step: int = told["step"]
+    steps: list[tuple[int, int]] = told["steps"]
+    longest: int = told["longest"]
+
+    def quantile(share: float) -> float:
+        rest = share * count
+        for number, packets in steps:
+            rest -= packets
+            if rest <= 0:
+                return min((number + 1) * step, longest) / 1e9
+        return 0.0
+
+    late = sum(packets for number, packets in steps if number * step >= LATE * 1e9)
+    return Lateness(
+        count=count,
+        p50=quantile(0.5),
+        p99=quantile(0.99),
+        longest=longest / 1e9,
+        share_late=late / count if count else 0.0,
+        longest_round=told["longest_round"] / 1e9,
+        refused=sum(each["refused"] for each in traffic),
+        overrun=sum(each["overrun"] for each in traffic),
+    )
+
+
+def _order(verb: str, *numbers: int) -> str:
+    return " ".join((verb, *map(str, numbers)))

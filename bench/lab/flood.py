@@ -43,7 +43,7 @@ def main() -> None:
     if options.send:
         flood(options.to, base64.b64decode(options.send), options.seconds)
         return
-    links = [LinkSpec(rate_down=8e6, rate_up=8e6, delay=0.010) for _ in range(2)]
+    links = [LinkSpec.plain(rate_down=8e6, rate_up=8e6, delay=0.010) for _ in range(2)]
     with Lab(links=links) as lab:
         server = lab.start_server()
         lab.start_client(default_route=True)

@@ -1,17 +1,21 @@
 """The laboratory: a network in namespaces, and the real programs in it.
 
-    with Lab(links=[LinkSpec(rate_down=8e6, delay=0.030) for _ in range(6)]) as lab:
+    with Lab(links=[LinkSpec.plain(rate_down=8e6, delay=0.030) for _ in range(6)]) as lab:
         lab.start_server()
         lab.start_client()
         lab.run("client", "ping", "-c", "1", lab.inner("server"))
 
-Names of namespaces: lan, client, modem0…, net, server, web (and client1… for further boxes).
-A link is named by its number. What happens to links at run time (`pull`, `silence`, `rebind`, …)
-happens to the network only: no program is told.
+Names of namespaces: lan, client, modem0…, net, server, web (and client1… for further boxes, rivalN
+for somebody else behind modem N). Links are as `bench.links` describes them, on a clock of their own,
+which begins when the laboratory stands and again with every `restart_links`. A link is named by its
+number. What happens to links at run time (`pull`, `silence`, `rebind`, …) happens to the network only:
+no program is told.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import signal
 import threading
 import time
@@ -19,18 +23,29 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from bench.lab import topology
 from bench.lab.bond import Bond
-from bench.lab.emulator import Emulator
+from bench.lab.emulator import (
+    DIRECTIONS,
+    Emulator,
+    Ends,
+    Lateness,
+    changes,
+    loss_order,
+    rate_order,
+)
 from bench.lab.namespaces import LabError, Namespaces, stop
+from bench.links.shape import Constant, RandomLoss
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Sequence
     from types import FrameType, TracebackType
 
-    from bench.lab.topology import LinkSpec
+    from bench.links.ledger import Ledger
+    from bench.links.shape import LinkSpec
 
 T = TypeVar("T")
 PATIENCE = 20.0  # s; how long waiting for anything to happen may take on a slow machine
+COUNT_DEVICES = ("ip", "-s", "-d", "-j", "link", "show")
 POLL = 0.02  # s between two looks at a condition
 
 
@@ -41,19 +56,30 @@ class Terminated(KeyboardInterrupt):
 class Lab:
     """A running network. A context manager: everything is gone when it ends, however it ends."""
 
-    def __init__(self, *, links: Sequence[LinkSpec], seed: int = 1, rp_filter: int = 2) -> None:
+    def __init__(
+        self,
+        *,
+        links: Sequence[LinkSpec],
+        seed: int = 1,
+        rp_filter: int = 2,
+        distinct: bool = False,
+        rival: int | None = None,
+    ) -> None:
         """Describes the network; it is built on entering.
 
-        `rp_filter` is what the client boxes start with: 0 off, 1 strict, 2 loose. `seed` is for
-        the loss on the links.
+        `seed` decides what is left to chance on the links. `rp_filter` is what the client boxes start
+        with: 0 off, 1 strict, 2 loose. With `distinct` every modem has a subnet of its own, else all
+        have the same. `rival` is the number of a link that somebody else shares.
         """
-        self.links = topology.place(links)
+        self.links = topology.place(links, distinct=distinct)
         self.spaces = Namespaces()
         self.bond = Bond(self)
         self.directory = self.spaces.directory
         self._seed = seed
         self._rp_filter = rp_filter
+        self._rival = rival
         self._emulator: Emulator | None = None
+        self._unread = 0
         self._handler: Any = None
 
     def __enter__(self) -> Self:
@@ -144,26 +170,42 @@ class Lab:
 
     def silence(self, link: int, direction: str | None = None) -> None:
         """Lets the link swallow everything ("up", "down" or both ways) and say nothing."""
-        self.shape(link, direction, silent=True)
+        self.emulator.set(link, direction, "up 0")
 
     def unsilence(self, link: int, direction: str | None = None) -> None:
         """Lets a silent link carry again."""
-        self.shape(link, direction, silent=False)
+        self.emulator.set(link, direction, "up 1")
 
-    def shape(self, link: int, direction: str | None = None, **values: float | bool) -> None:
-        """Changes `delay` (s, one way), `loss` (0..1) or `silent` of a link at run time."""
-        order: dict[str, Any] = {"link": link, **values}
-        if direction is not None:
-            order["direction"] = direction
-        self._order(order)
+    def shape(
+        self,
+        link: int,
+        direction: str | None = None,
+        *,
+        delay: float | None = None,
+        jitter: float | None = None,
+        loss: float | None = None,
+        duplicate: float | None = None,
+    ) -> None:
+        """Changes delay and jitter (s, one way), random loss or duplication of a link at run time."""
+        orders = changes(delay=delay, jitter=jitter, loss=loss, duplicate=duplicate)
+        self.emulator.set(link, direction, *orders)
+
+    def lose(self, link: int, loss: float | None) -> None:
+        """Lets the link lose so much both ways, at random; None gives it back its own loss."""
+        spec = self.links[link].spec
+        for direction, own in (("down", spec.down.loss), ("up", spec.up.loss)):
+            order = loss_order(own if loss is None else RandomLoss(loss))
+            self.emulator.set(link, direction, order)
 
     def rate(self, link: int, *, down: float | None = None, up: float | None = None) -> None:
-        """Changes a link's rate (bit/s) at run time."""
-        each = self.links[link]
-        if up is not None:
-            topology.limit(self.spaces, each.modem, "wan", up, each.spec)
-        if down is not None:
-            topology.limit(self.spaces, "net", each.modem, down, each.spec)
+        """Changes a link's rate (bit/s) at run time; only one that was constant."""
+        spec = self.links[link].spec
+        for direction, rate, shape in (("down", down, spec.down), ("up", up, spec.up)):
+            if rate is None:
+                continue
+            if not isinstance(shape.rate, Constant):
+                raise LabError(f"link {link} has no constant rate {direction} to be changed")
+            self.emulator.set(link, direction, rate_order(Constant(rate)))
 
     def rebind(self, link: int, *, port_only: bool = False) -> None:
         """Gives the modem a new public address, or only new ports, and forgets its mappings."""
@@ -182,16 +224,56 @@ class Lab:
         # namespaces are being cleaned up at that moment
         self.run(each.modem, "conntrack", "-F")
 
+    # The link emulator
+
+    def restart_links(self, seed: int | None = None) -> float:
+        """Begins the links' lives again, with empty books; returns when (s, on `now`'s clock).
+
+        What was changed at run time (`silence`, `shape`, `rate`) is undone. From here on everything
+        happens as in any other run with the same seed (None: the laboratory's) and packets.
+        """
+        self._unread = self._count_unread()
+        return self.emulator.restart(self._seed if seed is None else seed)
+
+    def ledgers(self) -> list[dict[str, Ledger]]:
+        """Returns the books of all links since their start, by number and "down" or "up"."""
+        return [
+            {direction: self.emulator.ledger(link.number, direction) for direction in DIRECTIONS}
+            for link in self.links
+        ]
+
+    def lateness(self) -> Lateness:
+        """Returns how punctual the emulator was since the links' start."""
+        seen = self.emulator.lateness()
+        return dataclasses.replace(seen, unread=self._count_unread() - self._unread)
+
+    def report(self) -> dict[str, dict[str, int]]:
+        """Returns the packets the emulator delivered, lost and could not deliver since the start.
+
+        By link and direction, as "0 up"; `overrun` are those its memory had no room for.
+        """
+        return self.emulator.traffic()
+
+    @property
+    def emulator(self) -> Emulator:
+        """The running link emulator."""
+        if self._emulator is None:
+            raise LabError("the laboratory is not running; enter it with `with` first")
+        return self._emulator
+
     @property
     def emulator_pid(self) -> int:
         """The process id of the link emulator."""
-        if self._emulator is None:
-            raise LabError("the laboratory is not running; enter it with `with` first")
-        return self._emulator.process.pid
+        return self.emulator.process.pid
 
-    def report(self) -> dict[str, dict[str, int]]:
-        """Returns what the emulator carried, lost and could not deliver, by link and direction."""
-        return self._order({"report": True})
+    def _count_unread(self) -> int:
+        """Packets that found the queue of a device in front of the emulator full, since it exists."""
+        dropped = 0
+        for namespace in ("net", *(link.modem for link in self.links)):
+            for device in json.loads(self.run(namespace, *COUNT_DEVICES).stdout):
+                if device.get("linkinfo", {}).get("info_kind") == "tun":
+                    dropped += device["stats64"]["tx"]["dropped"]
+        return dropped
 
     # The bond
 
@@ -217,27 +299,21 @@ class Lab:
         for link in self.links:
             self.spaces.add(link.modem)
         self._emulator = Emulator(
-            {"seed": self._seed, "links": [self._plan(link) for link in self.links]}
+            [(link.spec.down, link.spec.up, link.spec.mtu) for link in self.links],
+            [
+                Ends(
+                    modem=(self.spaces.full(link.modem), "wan"),
+                    internet=(self.spaces.full("net"), link.modem),
+                )
+                for link in self.links
+            ],
+            self._seed,
         )
         for link in self.links:
             topology.build_modem(self.spaces, link)
-
-    def _plan(self, link: topology.Link) -> dict[str, Any]:
-        shape = {"delay": link.spec.delay, "loss": link.spec.loss}
-        return {
-            "modem_namespace": self.spaces.full(link.modem),
-            "modem_device": "wan",
-            "internet_namespace": self.spaces.full("net"),
-            "internet_device": link.modem,
-            "mtu": link.spec.mtu,
-            "up": shape,
-            "down": shape,
-        }
-
-    def _order(self, message: dict[str, Any]) -> dict[str, Any]:
-        if self._emulator is None:
-            raise LabError("the laboratory is not running; enter it with `with` first")
-        return self._emulator.order(message)
+        if self._rival is not None:
+            topology.build_rival(self.spaces, self.links[self._rival])
+        self.restart_links()
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> None:

@@ -20,7 +20,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.lab import Lab, LabError, LinkSpec, topology
+from bench.errors import BenchError
+from bench.lab import Lab, LinkSpec, topology
 from bench.lab.iperf import Measurement, iperf
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def main() -> int:
             print(table(results[-1]), flush=True)
     except KeyboardInterrupt:
         return 130
-    except (LabError, OSError, RuntimeError) as failure:
+    except (BenchError, OSError) as failure:
         print(f"mpbond: {failure}", file=sys.stderr)
         return 1
     finally:
@@ -99,7 +100,7 @@ def main() -> int:
 def measure(experiment: Experiment, seconds: float) -> dict[str, Any]:
     """Builds the network, measures baseline and cases, and returns the figures."""
     links = [
-        LinkSpec(rate_down=RATE, rate_up=RATE, delay=there_and_back / 2)
+        LinkSpec.plain(rate_down=RATE, rate_up=RATE, delay=there_and_back / 2)
         for there_and_back in experiment.round_trips
     ]
     with Lab(links=links) as lab:

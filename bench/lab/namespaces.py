@@ -21,6 +21,8 @@ import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from bench.errors import BenchError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -33,8 +35,8 @@ NAME = re.compile(rf"mpb(?P<run>{RUN.pattern})-")
 _serial = itertools.count()
 
 
-class LabError(RuntimeError):
-    """The laboratory could not be built or used; the message is one sentence for a person."""
+class LabError(BenchError):
+    """The laboratory could not be built or used."""
 
 
 class Namespaces:
@@ -79,10 +81,6 @@ class Namespaces:
     def ip(self, name: str, *lines: str) -> None:
         """Runs lines of the `ip` command in one namespace, in one process."""
         command("ip", "-n", self.full(name), "-batch", "-", feed="\n".join(lines) + "\n")
-
-    def tc(self, name: str, *lines: str) -> None:
-        """Runs lines of the `tc` command in one namespace, in one process."""
-        command("tc", "-n", self.full(name), "-batch", "-", feed="\n".join(lines) + "\n")
 
     def nft(self, name: str, rules: str) -> None:
         """Applies nft rules in one namespace."""

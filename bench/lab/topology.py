@@ -4,16 +4,18 @@
                     ├─ …                        ├── net ──┬── server
                     └─ modem5 (NAT) ══ link 5 ══┘         └── web
 
-Every modem is 192.168.8.1 to its client, hands it 192.168.8.100/24 and a default route with a
-metric of its own, and translates to a WAN address that only `net` knows; each forgets idle UDP
-mappings after a time of its own, and lets nothing in that was not asked for. With `ipv6` it also
+Every modem is 192.168.8.1 to its client (or, with distinct subnets, modem N is 192.168.{8+N}.1), hands
+it the address .100/24 and a default route with a metric of its own, and translates to a WAN address
+that only `net` knows; each forgets idle UDP mappings after a time of its own, and lets nothing in
+that was not asked for. With `ipv6` it also
 routes a prefix, untranslated, behind the gateway fe80::1 that all modems share. The double lines
-are pairs of TUN devices joined by the emulator, with the rate set by tbf at each end. `net` is
-the internet: it routes between the modems, the server and the web host, and sends prefixes
+are pairs of TUN devices joined by the emulator, which alone decides what a link does. `net` is the
+internet: it routes between the modems, the server and the web host, and sends prefixes
 reserved for routing to clients to the server. All public addresses are documentation ones.
 
 A second box (`LinkSpec.client = 1`, namespace `client1`) has links of its own, as if it stood in
-another house. Interfaces are called wwan0, wwan1, … on each box, like the links themselves.
+another house. Interfaces are called wwan0, wwan1, … on each box, like the links themselves. Somebody else
+who shares modem N is the host `rivalN` on a second port of the modem, with a subnet of its own.
 """
 
 from __future__ import annotations
@@ -25,9 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bench.lab.namespaces import Namespaces
+    from bench.links.shape import LinkSpec
 
-MODEM = "192.168.8.1"
-CLIENT = "192.168.8.100"
 CLIENT_LAN = ("192.168.1.1", "fd00:1::1")
 LAN = ("192.168.1.2", "fd00:1::2")
 SERVER = ("203.0.113.10", "2001:db8:1::10")
@@ -36,31 +37,8 @@ WEB = ("198.51.100.80", "2001:db8:2::80")
 ROUTED = ("192.0.2.0/24", "2001:db8:77::/48")
 """Prefixes that `net` sends to the server, for it to give to clients without NAT."""
 
-NEVER_LESS = 3000  # bytes; a tbf burst of two packets keeps the rate at any timer resolution
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class LinkSpec:
-    """One modem and what is behind it. Rates count bytes of IP packets."""
-
-    rate_down: float = 8e6
-    """bit/s, from the internet to the client."""
-    rate_up: float = 8e6
-    """bit/s, from the client to the internet."""
-    delay: float = 0.010
-    """Seconds, one way, in each direction."""
-    loss: float = 0.0
-    """Probability, per packet, in each direction."""
-    queue: float = 0.2
-    """Seconds the queue in front of the link holds at its rate; what is more is dropped."""
-    mtu: int = 1500
-    nat_timeout: int = 30
-    """Seconds after which the modem forgets a mapping that never saw an answer."""
-    nat_timeout_stream: int = 120
-    """Seconds after which the modem forgets a mapping that is in use both ways."""
-    ipv6: bool = False
-    client: int = 0
-    """The box the modem is plugged into."""
+DEVICE_QUEUE = 4000
+"""Packets that may wait in front of the emulator until it reads them; the link's queue is in there."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -72,6 +50,8 @@ class Link:
     name: str
     box: str
     modem: str
+    subnet: str = "192.168.8"
+    """The first three numbers of the addresses between modem and box."""
     addresses: int = 0
     """How many public addresses the modem has had before this one."""
     ports: int = 0
@@ -83,6 +63,16 @@ class Link:
         return 700 + int(self.name.removeprefix("wwan"))
 
     @property
+    def address(self) -> str:
+        """The address that the modem hands to its box."""
+        return f"{self.subnet}.100"
+
+    @property
+    def gateway(self) -> str:
+        """The modem's address on the box's side."""
+        return f"{self.subnet}.1"
+
+    @property
     def prefix6(self) -> str:
         """The first 64 bits of the IPv6 prefix behind the modem."""
         return f"2001:db8:{0x100 + self.number:x}:0"
@@ -92,15 +82,16 @@ class Link:
         return f"100.64.{self.number}.{2 + self.addresses % 250}"
 
 
-def place(specs: Sequence[LinkSpec]) -> list[Link]:
-    """Gives every link its names."""
+def place(specs: Sequence[LinkSpec], *, distinct: bool = False) -> list[Link]:
+    """Gives every link its names, and with `distinct` a subnet of its own."""
     used: dict[int, int] = {}
     links = []
     for number, spec in enumerate(specs):
         count = used.get(spec.client, 0)
         used[spec.client] = count + 1
         box = box_name(spec.client)
-        links.append(Link(spec, number, f"wwan{count}", box, f"modem{number}"))
+        subnet = f"192.168.{8 + number if distinct else 8}"
+        links.append(Link(spec, number, f"wwan{count}", box, f"modem{number}", subnet))
     return links
 
 
@@ -195,12 +186,12 @@ def build_modem(spaces: Namespaces, link: Link) -> None:
         # keeps the device an IPv4 one while its public address changes
         "addr add 169.254.1.1/32 dev wan scope link",
         f"addr add {link.public()}/32 dev wan",
-        f"link set wan mtu {spec.mtu} up",
+        f"link set wan mtu {spec.mtu} txqueuelen {DEVICE_QUEUE} up",
         "route add default dev wan",
     )
     spaces.ip(
         "net",
-        f"link set {link.modem} mtu {spec.mtu} up",
+        f"link set {link.modem} mtu {spec.mtu} txqueuelen {DEVICE_QUEUE} up",
         f"addr add 100.64.{link.number}.1/32 dev {link.modem}",
         f"route add 100.64.{link.number}.0/24 dev {link.modem}",
     )
@@ -208,8 +199,6 @@ def build_modem(spaces: Namespaces, link: Link) -> None:
         spaces.ip(link.modem, "route add ::/0 dev wan")
         spaces.ip("net", f"route add {link.prefix6}::/64 dev {link.modem}")
     spaces.nft(link.modem, modem_rules(link))
-    limit(spaces, link.modem, "wan", spec.rate_up, spec)
-    limit(spaces, "net", link.modem, spec.rate_down, spec)
     plug(spaces, link)
 
 
@@ -238,16 +227,6 @@ def modem_rules(link: Link) -> str:
     """
 
 
-def limit(spaces: Namespaces, namespace: str, device: str, rate: float, spec: LinkSpec) -> None:
-    """Gives a device its rate and the queue in front of it."""
-    burst = max(NEVER_LESS, 2 * spec.mtu)
-    room = max(int(rate * spec.queue / 8), burst)
-    spaces.tc(
-        namespace,
-        f"qdisc replace dev {device} root tbf rate {rate:.0f}bit burst {burst} limit {room}",
-    )
-
-
 def plug(spaces: Namespaces, link: Link) -> None:
     """Puts the modem's cable into the box and does what a DHCP client would do there."""
     mtu = link.spec.mtu
@@ -261,7 +240,7 @@ def plug(spaces: Namespaces, link: Link) -> None:
     spaces.ip(
         link.modem,
         "link set dev lan0 gso_max_segs 1",
-        f"addr add {MODEM}/24 dev lan0",
+        f"addr add {link.gateway}/24 dev lan0",
         "link set lan0 up",
     )
     if link.spec.ipv6:
@@ -278,9 +257,9 @@ def configure(spaces: Namespaces, link: Link) -> None:
     spaces.ip(
         link.box,
         f"link set {link.name} up",
-        f"addr replace {CLIENT}/24 dev {link.name} noprefixroute",
-        f"route replace 192.168.8.0/24 dev {link.name} src {CLIENT} metric {link.metric}",
-        f"route replace default via {MODEM} dev {link.name} metric {link.metric}",
+        f"addr replace {link.address}/24 dev {link.name} noprefixroute",
+        f"route replace {link.subnet}.0/24 dev {link.name} src {link.address} metric {link.metric}",
+        f"route replace default via {link.gateway} dev {link.name} metric {link.metric}",
     )
     if link.spec.ipv6:
         spaces.ip(
@@ -288,3 +267,24 @@ def configure(spaces: Namespaces, link: Link) -> None:
             f"addr replace {link.prefix6}::100/64 dev {link.name} nodad",
             f"route replace ::/0 via fe80::1 dev {link.name} metric {link.metric}",
         )
+
+
+def build_rival(spaces: Namespaces, link: Link) -> str:
+    """Makes a host behind a second port of a built modem; returns the name of its namespace."""
+    name, subnet, mtu = f"rival{link.number}", f"10.0.{link.number}", link.spec.mtu
+    spaces.add(name)
+    spaces.ip(
+        link.modem,
+        f"link add lan1 mtu {mtu} type veth peer name eth0 mtu {mtu} netns {spaces.full(name)}",
+        "link set dev lan1 gso_max_segs 1",
+        f"addr add {subnet}.1/24 dev lan1",
+        "link set lan1 up",
+    )
+    spaces.ip(
+        name,
+        "link set dev eth0 gso_max_segs 1",
+        "link set eth0 up",
+        f"addr add {subnet}.2/24 dev eth0",
+        f"route add default via {subnet}.1",
+    )
+    return name

@@ -33,7 +33,7 @@ def round_trip(lab, device, target=WEB):
 
 
 def test_every_link_has_its_own_delay(laboratory):
-    lab = laboratory(LinkSpec(delay=0.010), LinkSpec(delay=0.045), LinkSpec(ipv6=True))
+    lab = laboratory(LinkSpec.plain(delay=0.010), LinkSpec.plain(delay=0.045), LinkSpec(ipv6=True))
     assert round_trip(lab, "wwan0") == pytest.approx(0.020, abs=0.005)
     assert round_trip(lab, "wwan1") == pytest.approx(0.090, abs=0.005)
     assert round_trip(lab, "wwan2", WEB6) == pytest.approx(0.020, abs=0.005)
@@ -43,7 +43,7 @@ def test_every_link_has_its_own_delay(laboratory):
 
 @pytest.mark.parametrize(("direction", "rate"), [("down", 6e6), ("up", 2e6)])
 def test_a_link_carries_its_rate_and_no_more(laboratory, direction, rate):
-    lab = laboratory(LinkSpec(rate_down=6e6, rate_up=2e6))
+    lab = laboratory(LinkSpec.plain(rate_down=6e6, rate_up=2e6))
     seen = iperf(
         lab, WEB, device="wwan0", direction=direction, udp_rate=1.5 * rate, seconds=2, omit=1
     )
@@ -54,7 +54,7 @@ def test_a_link_carries_its_rate_and_no_more(laboratory, direction, rate):
 
 
 def test_loss_is_as_asked(laboratory):
-    lab = laboratory(LinkSpec(loss=0.1))
+    lab = laboratory(LinkSpec.plain(loss=0.1))
     said = lab.run("client", "ping", "-c", "500", "-i", "0.002", "-W", "1", WEB, check=False).stdout
     assert len(re.findall("icmp_seq", said)) / 500 == pytest.approx(0.9**2, abs=0.08)
 
@@ -116,7 +116,7 @@ def namespaces(run_id):
 
 
 def test_the_emulator_carries_six_full_links_in_half_a_core(laboratory):
-    lab = laboratory(*[LinkSpec(delay=0.01)] * 6)
+    lab = laboratory(*[LinkSpec.plain(delay=0.01)] * 6)
     before, began = cpu_seconds(lab), time.monotonic()
     runs = [
         Measurement(lab, WEB, device=link.name, udp_rate=8.5e6, seconds=2, omit=1)

@@ -27,7 +27,7 @@ BOTH = pytest.mark.parametrize("target", [INNER, INNER6], ids=["ipv4", "ipv6"])
 
 @pytest.fixture(scope="module")
 def lab(module_laboratory):
-    lab = module_laboratory(*[LinkSpec(rate_down=RATE, rate_up=RATE)] * 3)
+    lab = module_laboratory(*[LinkSpec.plain(rate_down=RATE, rate_up=RATE)] * 3)
     lab.start_server()
     lab.start_client(masquerade=False)  # sources stay as they are
     return lab
