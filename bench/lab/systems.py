@@ -19,7 +19,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import dataclasses
-import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,6 +60,8 @@ class Carrier:
     """The one link it uses."""
     processes: dict[str, int] = dataclasses.field(default_factory=dict)
     """Process ids of its programs, by what they are called in results."""
+    versions: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Versions of its programs, where they are not this repository's."""
     pulled: Callable[[int], None] = lambda _link: None
     """To be told when a link was pulled, as a network manager would be."""
     restored: Callable[[int], None] = lambda _link: None
@@ -148,12 +149,11 @@ def _mptcp(
     best = best_link(specs, direction)
 
     def add(link: int) -> None:
-        name = lab.links[link].name
-        _, address = way(lab, link)
         if link == best:
             _prefer(lab, "default", link)
+        each = lab.links[link]
         # bound to its device, a subflow takes the route of that device, whatever the metrics say
-        endpoint = f"endpoint add {address} dev {name} id {link + 1} subflow"
+        endpoint = f"endpoint add {each.address} dev {each.name} id {link + 1} subflow"
         lab.run(BOX, "ip", "mptcp", *endpoint.split())
 
     def drop(link: int) -> None:
@@ -223,6 +223,7 @@ def _wireguard(
                 "wireguard-go client": client.process.pid,
                 "wireguard-go server": server.process.pid,
             },
+            versions={"wireguard-go": _version_of_wireguard(lab)},
             restored=lambda back: _prefer(lab, outside, link) if back == link else None,
         )
 
@@ -289,15 +290,9 @@ class WireGuard:
         return self._lab.run(self._side, "wg", "show", self.device, check=False).returncode == 0
 
 
-def way(lab: Lab, link: int) -> tuple[str, str]:
-    """Returns gateway and source address of a link, as its modem gave them to the client box."""
-    name = lab.links[link].name
-    shown = lab.run(BOX, "ip", "-4", "-json", "route", "show", "default", "dev", name).stdout
-    routes = json.loads(shown or "[]")
-    addresses = json.loads(lab.run(BOX, "ip", "-4", "-json", "addr", "show", "dev", name).stdout)
-    if not routes or not addresses[0]["addr_info"]:
-        raise LabError(f"{name} has no address or no gateway")
-    return routes[-1]["gateway"], addresses[0]["addr_info"][0]["local"]
+def _version_of_wireguard(lab: Lab) -> str:
+    said = lab.run(BOX, "wireguard-go", "--version").stdout.split()
+    return said[1] if len(said) > 1 else "unknown"
 
 
 def counters(lab: Lab) -> dict[str, int]:
@@ -309,9 +304,9 @@ def counters(lab: Lab) -> dict[str, int]:
 
 def _prefer(lab: Lab, target: str, link: int) -> None:
     """Leads what goes to a target over one link, whatever else there is."""
-    gateway, _ = way(lab, link)
-    name = lab.links[link].name
-    lab.spaces.ip(BOX, f"route replace {target} via {gateway} dev {name} metric {PREFERRED}")
+    each = lab.links[link]
+    where = f"via {each.gateway} dev {each.name} metric {PREFERRED}"
+    lab.spaces.ip(BOX, f"route replace {target} {where}")
 
 
 def _unprefer(lab: Lab, target: str) -> None:

@@ -1,0 +1,224 @@
+"""Turns a workload into generators of traffic in the laboratory, and what they say into figures.
+
+A load may be several generators at once: TCP and a call, and beside them, on a scenario with a rival,
+somebody else's endless download through the same link, from the first moment of the links on. The rival
+counts for nothing but its effect.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from typing import TYPE_CHECKING, Self
+
+from bench import workloads
+from bench.lab import topology
+from bench.lab.namespaces import LabError
+from bench.lab.systems import BOX
+from bench.lab.traffic import PageLoads, QuicTransfer, Transfer, UdpStream, VoiceCall
+from bench.results import AppFigures, VoiceFigures
+from bench.systems import mean_rates
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from bench.lab.lab import Lab
+    from bench.lab.systems import Carrier
+    from bench.lab.traffic.figures import Machine, TransferResult
+    from bench.scenarios import Scenario
+    from bench.workloads import Workload
+
+WEB = topology.WEB[0]
+HEARD = 0.1
+"""Seconds after which a rival begins: programs need some to hear of it."""
+OVERRUN_SHARE = 0.001
+"""Share of UDP datagrams that may be thrown away because the generator did not read them in time."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What the generators said at their end."""
+
+    figures: AppFigures
+    cpu: float
+    """Seconds that all of them used together, a rival's not counted."""
+    late: float
+    """By how many seconds 1 % of the timers of one of them were late, or more."""
+    doubt: str | None = None
+    """Why the figures tell of a generator rather than of the network."""
+
+
+class Load:
+    """The generators of a workload. A context manager: those that are left over are ended."""
+
+    def __init__(
+        self,
+        lab: Lab,
+        scenario: Scenario,
+        workload: Workload,
+        carrier: Carrier,
+        seconds: float,
+        seed: int,
+    ) -> None:
+        """Describes the load; entering starts the programs."""
+        self._lab = lab
+        self._scenario = scenario
+        self._workload = workload
+        self._carrier = carrier
+        self._seconds = seconds
+        self._seed = seed
+        self._running = contextlib.ExitStack()
+        self._main: Transfer | PageLoads | UdpStream | QuicTransfer | None = None
+        self._call: VoiceCall | None = None
+        self._rival: Transfer | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._running.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._running.close()
+
+    def begin(self, epoch: float) -> None:
+        """Tell all of them when the links began (s, monotonic); traffic is due from then on."""
+        if self._rival is not None:
+            self._rival.begin(epoch + HEARD)
+        for each in (self._main, self._call):
+            if each is not None:
+                each.begin(epoch + workloads.START)
+
+    def told(self) -> Told:
+        """Wait for the end and put the figures together."""
+        figures = AppFigures(received={"down": None, "up": None})
+        machines: list[Machine] = []
+        doubt = None
+        if isinstance(self._main, Transfer):
+            by_way = self._main.results()
+            _note_transfers(figures, by_way)
+            machines.append(next(iter(by_way.values())))
+        elif isinstance(self._main, PageLoads):
+            pages = self._main.result()
+            figures.received = {"down": pages["bytes"], "up": None}
+            figures.pages, figures.pages_failed = pages["pages"], pages["failed"]
+            machines.append(pages)
+        elif isinstance(self._main, UdpStream):
+            udp = self._main.result()
+            figures.received = {"down": udp["bytes"], "up": None}
+            figures.goodput_timeline = {"down": udp["timeline"], "up": None}
+            figures.longest_stall = udp["longest_stall"]
+            figures.udp = {name: udp[name] for name in ("sent", "lost", "reordered")}
+            machines.append(udp)
+            if udp["overrun"] > OVERRUN_SHARE * udp["sent"]:
+                doubt = f"the UDP generator was too slow to read {udp['overrun']} datagrams"
+        elif isinstance(self._main, QuicTransfer):
+            quic = self._main.result()
+            figures.received = {"down": quic["bytes"], "up": None}
+            figures.goodput_timeline = {"down": quic["timeline"], "up": None}
+            figures.longest_stall, figures.alive = quic["longest_stall"], quic["alive"]
+            figures.flows = [quic["bytes"]]
+            machines.append(quic)
+            if quic["saturated"]:
+                doubt = "the QUIC generator used nearly all of a core, and was itself the limit"
+        if self._call is not None:
+            call = self._call.result()
+            figures.voice = VoiceFigures(
+                sent=call["sent"],
+                up=call["up"]["delays"],
+                down=call["down"]["delays"],
+                round_trips=call["round_trips"],
+            )
+            machines.append(call)
+        return Told(
+            figures=figures,
+            cpu=sum(sum(each["cpu"].values()) for each in machines),
+            late=max(each["lateness"]["p99"] for each in machines),
+            doubt=doubt,
+        )
+
+    def _start(self) -> None:
+        workload, device = self._workload, self._carrier.device
+        if workload.kind in ("bulk", "pieces"):
+            self._main = Transfer(
+                self._lab,
+                target=WEB,
+                client=BOX,
+                direction=workload.direction,
+                flows=workload.flows,
+                congestion=workload.congestion,
+                mptcp=self._carrier.mptcp,
+                device=device,
+                seconds=self._seconds,
+                pieces=workloads.PIECE if workload.kind == "pieces" else None,
+            )
+        elif workload.kind == "pages":
+            self._main = PageLoads(
+                self._lab,
+                target=WEB,
+                client=BOX,
+                connections=workloads.PAGE_CONNECTIONS,
+                pause=workloads.PAGE_PAUSE,
+                seed=self._seed,
+                congestion=workload.congestion,
+                mptcp=self._carrier.mptcp,
+                device=device,
+                seconds=self._seconds,
+            )
+        elif workload.kind == "udp":
+            self._main = UdpStream(
+                self._lab,
+                rate=workloads.UDP_SHARE * sum(mean_rates(self._scenario.links, "down")),
+                target=WEB,
+                client=BOX,
+                size=workloads.UDP_PAYLOAD,
+                device=device,
+                seconds=self._seconds,
+            )
+        elif workload.kind == "quic":
+            self._main = QuicTransfer(
+                self._lab,
+                target=WEB,
+                client=BOX,
+                congestion=workload.congestion,
+                device=device,
+                seconds=self._seconds,
+            )
+        elif workload.kind != "voice":
+            raise LabError(f"the laboratory has no traffic of the kind {workload.kind!r}")
+        if self._main is not None:
+            self._running.callback(self._main.cancel)
+        if workload.voice:
+            self._call = VoiceCall(
+                self._lab, target=WEB, client=BOX, device=device, seconds=self._seconds
+            )
+            self._running.callback(self._call.cancel)
+        if self._scenario.rival is not None:
+            self._rival = Transfer(
+                self._lab,
+                target=WEB,
+                client=f"rival{self._scenario.rival}",
+                seconds=workloads.START + self._seconds,
+            )
+            self._running.callback(self._rival.cancel)
+
+
+def _note_transfers(figures: AppFigures, by_way: dict[str, TransferResult]) -> None:
+    found: Sequence[TransferResult] = list(by_way.values())
+    ways = ("down", "up")
+    figures.received = {way: by_way[way]["bytes"] if way in by_way else None for way in ways}
+    figures.goodput_timeline = {
+        way: by_way[way]["timeline"] if way in by_way else None for way in ways
+    }
+    figures.flows = [count for each in found for count in each["per_flow"]]
+    figures.retransmits = sum(each["retransmits"] for each in found)
+    figures.longest_stall = max(each["longest_stall"] for each in found)
+    figures.alive = all(each["alive"] for each in found)
