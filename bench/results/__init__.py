@@ -1,6 +1,6 @@
 """What measurements found: how it is put together (`measured`) and kept (`record`)."""
 
-from bench.results.measured import AppFigures, VoiceFigures, failed, measured
+from bench.results.measured import AppFigures, VoiceFigures, commit, failed, measured, now
 from bench.results.record import (
     Key,
     Lateness,
@@ -26,7 +26,9 @@ __all__ = [
     "Voice",
     "VoiceFigures",
     "append",
+    "commit",
     "failed",
     "measured",
+    "now",
     "read",
 ]

@@ -4,7 +4,7 @@ Both clocks end a measurement with the same things: the specs of the links, thei
 figures of the applications. What they could have carried, shares of it, and quantiles are computed
 here and nowhere else, so that "efficiency" is the same word in simulator and namespaces.
 
-The capacity offered is that of all links in the window, by `Link.capacity`, less the time a link was
+The capacity offered is that of all links in the window, by `bench.links.capacity`, less the time a link was
 pulled. Efficiency is goodput over that, whatever a system did with the links.
 """
 
@@ -20,8 +20,8 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.links.capacity import capacity, timeline
 from bench.links.ledger import BIN, COUNTERS, Ledger
-from bench.links.link import Link
 from bench.links.rates import nanoseconds
 from bench.results.record import Lateness, Pages, Quantiles, Result, Timeline, Udp, Voice
 from bench.voice import mean_opinion
@@ -165,6 +165,7 @@ def failed(
     repetition: int,
     seconds: float,
     reason: str,
+    wall: float | None = None,
 ) -> Result:
     """Return the record of a measurement that did not come to its end."""
     return Result(
@@ -178,30 +179,35 @@ def failed(
         started=now(),
         versions=versions(),
         machine=machine(),
+        wall=wall,
         valid=False,
         reason=reason,
     )
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
 class Offer:
-    """What one direction of a link could have carried."""
+    """What one direction of a link could have carried; `absent` (ns) is when it was pulled."""
 
-    def __init__(
-        self, shape: Shape, ledger: Ledger, absent: Sequence[tuple[int, int]] = ()
-    ) -> None:
-        self._link = Link(shape)
-        self._link.ledger = ledger
-        self.ledger = ledger
-        self._absent = absent
+    shape: Shape
+    ledger: Ledger
+    absent: Sequence[tuple[int, int]] = ()
 
     def bytes(self, start: int, end: int) -> int:
-        """Return the bytes from `start` to `end` (ns), the time it was pulled left out."""
-        total = self._link.capacity(start, end)
-        for low, high in self._absent:
-            low, high = max(low, start), min(high, end)
-            if low < high:
-                total -= self._link.capacity(low, high)
+        """Return the bytes from `start` to `end` (ns)."""
+        total = capacity(self.shape, self.ledger, start, end)
+        for low, high in self.absent:
+            if max(low, start) < min(high, end):
+                total -= capacity(self.shape, self.ledger, max(low, start), min(high, end))
         return max(0, total)
+
+    def bins(self, start: int, end: int) -> list[int]:
+        """Return the bytes of every bin from `start` to `end` (ns)."""
+        series = timeline(self.shape, self.ledger, start, end)
+        for number, begin in enumerate(range(start, end, BIN)):
+            if any(low < begin + BIN and begin < high for low, high in self.absent):
+                series[number] = self.bytes(begin, begin + BIN)
+        return series
 
 
 def call(figures: VoiceFigures) -> Voice:
@@ -254,6 +260,11 @@ def versions() -> dict[str, Any]:
         "kernel": platform.release(),
         "cryptography": importlib.metadata.version("cryptography"),
     }
+
+
+def commit() -> str:
+    """Return the commit that is measured."""
+    return str(versions()["commit"])
 
 
 @functools.cache
@@ -346,17 +357,16 @@ def _timeline(
     window: tuple[float, float], offers: Mapping[str, list[Offer]], app: AppFigures
 ) -> Timeline:
     first, last = (round(nanoseconds(time) / BIN) for time in window)
-    bins = range(first, last)
 
     def of(series: Sequence[int]) -> list[int]:
         part = list(series[first:last])
-        return part + [0] * (len(bins) - len(part))
+        return part + [0] * (last - first - len(part))
 
     def carried(way: str) -> list[list[int]]:
         return [of(offer.ledger.used) for offer in offers[way]]
 
-    def capacity(way: str) -> list[list[int]]:
-        return [[offer.bytes(n * BIN, (n + 1) * BIN) for n in bins] for offer in offers[way]]
+    def offered(way: str) -> list[list[int]]:
+        return [offer.bins(first * BIN, last * BIN) for offer in offers[way]]
 
     def wait(way: str) -> list[list[float]]:
         return [
@@ -368,8 +378,8 @@ def _timeline(
         start=first * BIN / 1e9,
         down=carried("down"),
         up=carried("up"),
-        capacity_down=capacity("down"),
-        capacity_up=capacity("up"),
+        capacity_down=offered("down"),
+        capacity_up=offered("up"),
         wait_down=wait("down"),
         wait_up=wait("up"),
         goodput_down=app.goodput_timeline.get("down"),

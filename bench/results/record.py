@@ -177,6 +177,8 @@ class Result:
     lateness: Lateness | None = None
     wall: float | None = None
     """Seconds the measurement took by the clock on the wall."""
+    command: str | None = None
+    """By which it was asked for."""
     valid: bool = True
     reason: str | None = None
 

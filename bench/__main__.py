@@ -1,0 +1,337 @@
+"""The laboratory's command line: `python -m bench`, with a verb.
+
+A verb says what it will do and how long that takes, does it, and tells where the results are. What a
+person got wrong is one sentence after `bench:` and status 1; Ctrl-C is status 130, with how to go on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bench import campaign, plans, results, workloads
+from bench.errors import BenchError, unknown
+from bench.progress import Display
+from bench.runners import REAL, Runners
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from bench.plans import Case, Part
+
+DEFAULT_SYSTEMS = ("bare", "single", "rr", "rr+hold", "xor", "weighted")
+FILES = click.argument(
+    "files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RESULTS…"
+)
+
+
+class Program(click.Group):
+    """A group whose errors for people are one sentence."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a verb."""
+        try:
+            return super().invoke(ctx)
+        except BenchError as error:
+            click.echo(f"bench: {error}", err=True)
+            ctx.exit(1)
+        except KeyboardInterrupt:
+            click.echo("bench: stopped", err=True)
+            ctx.exit(130)
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Measures mpbond and others over links that behave like modems."""
+
+
+@main.command("list")
+@click.argument(
+    "what", required=False, type=click.Choice(["scenarios", "systems", "workloads", "plans"])
+)
+def list_(what: str | None) -> None:
+    """Names what there is, a line each."""
+    from bench import scenarios, systems
+
+    kinds: dict[str, dict[str, str]] = {
+        "scenarios": {name: plan.title for name, plan in scenarios.SCENARIOS.items()},
+        "systems": {name: system.title for name, system in systems.SYSTEMS.items()},
+        "workloads": {name: workload.title for name, workload in workloads.WORKLOADS.items()}
+        | {name: f"all of: {' '.join(members)}" for name, members in workloads.GROUPS.items()},
+        "plans": {
+            name: f"{plan.title} (about {plans.duration(_estimate(plan))})"
+            for name, plan in plans.plans().items()
+        },
+    }
+    for kind, titles in kinds.items():
+        if what in (None, kind):
+            click.echo(f"{kind}:" if what is None else "", nl=what is None)
+            width = max(map(len, titles), default=0)
+            for name, title in titles.items():
+                click.echo(f"  {name:<{width}}  {title}")
+
+
+def _estimate(plan: plans.Plan) -> float:
+    return plans.estimate(plans.ordered(case for part in plan.parts for case in plans.cases(part)))
+
+
+def _measuring(command: Callable[..., None]) -> Callable[..., None]:
+    """Add what `run` and `sim` have in common."""
+    for option in reversed(
+        (
+            click.argument("scenario", nargs=-1),
+            click.option("--plan", metavar="NAME", help="Take a named plan instead of scenarios."),
+            click.option(
+                "--systems",
+                metavar="A,B,…",
+                help=f"What carries the traffic. [default: {','.join(DEFAULT_SYSTEMS)}]",
+            ),
+            click.option(
+                "--workloads", metavar="A,B,…", help="What is done. [default: tcp1_down_cubic]"
+            ),
+            click.option("--seconds", type=click.FloatRange(1, 3600), help="[default: 30]"),
+            click.option("--repetitions", type=click.IntRange(1, 1000), help="[default: 1]"),
+            click.option(
+                "--seed", type=click.IntRange(0), default=1, show_default=True, help="Of chance."
+            ),
+            click.option(
+                "--out",
+                type=click.Path(path_type=Path, dir_okay=False),
+                default=Path("results.jsonl"),
+                show_default=True,
+                help="Where results are kept, one a line.",
+            ),
+            click.option(
+                "--resume", is_flag=True, help="Go on with a file: measure what it lacks."
+            ),
+            click.option("--dry-run", is_flag=True, help="Name the measurements, make none."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@main.command()
+@_measuring
+@click.option("--no-check", is_flag=True, help="Trust the emulator without measuring it first.")
+@click.pass_context
+def run(ctx: click.Context, /, no_check: bool, **options: Any) -> None:
+    """Measures in network namespaces, with the real programs (root)."""
+    runners: Runners = ctx.obj or REAL
+    waiting = _waiting(plans.LAB, options)
+    if options["dry_run"] or not waiting:
+        return
+    if ctx.obj is None and os.geteuid() != 0:
+        raise BenchError("the lab makes network namespaces: run this as root, or by sudo")
+    if not no_check:
+        _check(runners)
+    with _campaign(waiting, options["out"], 1) as display:
+        campaign.in_lab(waiting, runners.opening, display, _recorder(options["out"]))
+    ctx.exit(display.refused > 0)
+
+
+@main.command()
+@_measuring
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    default=len(os.sched_getaffinity(0)),
+    show_default=True,
+    help="How many simulations run at a time.",
+)
+@click.pass_context
+def sim(ctx: click.Context, /, jobs: int, **options: Any) -> None:
+    """Measures in the simulator, in virtual time."""
+    runners: Runners = ctx.obj or REAL
+    waiting = _waiting(plans.SIM, options)
+    if options["dry_run"] or not waiting:
+        return
+    with _campaign(waiting, options["out"], jobs) as display:
+        campaign.in_simulator(waiting, runners.simulate, jobs, display, _recorder(options["out"]))
+    ctx.exit(display.refused > 0)
+
+
+@main.command()
+@FILES
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("report"),
+    show_default=True,
+    help="Directory for report.md and its plots.",
+)
+@click.option("--no-plots", is_flag=True, help="Tables only.")
+def report(files: tuple[Path, ...], out: Path, no_plots: bool) -> None:
+    """Makes a report: Markdown, with plots as PNG."""
+    from bench.report import page
+
+    found = results.read(*files)
+    written = page.write(found, out, plots=not no_plots)
+    click.echo(f"{written} tells of {_count(len(found), 'measurement')}")
+
+
+@main.command()
+@click.argument("before", type=click.Path(path_type=Path))
+@click.argument("after", type=click.Path(path_type=Path))
+@click.option("--all", "everything", is_flag=True, help="Also what has not changed.")
+def compare(before: Path, after: Path, everything: bool) -> None:
+    """Compares two result files and marks what has changed beyond the noise."""
+    from bench import compare as comparing
+
+    found = comparing.compare(results.read(before), results.read(after))
+    click.echo(comparing.table(found, everything=everything))
+
+
+@main.command()
+@FILES
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("docs/benchmarks.md"),
+    show_default=True,
+    help="The page; its plots go into a directory beside it.",
+)
+def docs(files: tuple[Path, ...], out: Path) -> None:
+    """Brings the figures of docs/benchmarks.md up to date."""
+    from bench.report import benchmarks
+
+    benchmarks.write(results.read(*files), out)
+    click.echo(f"{out} is up to date")
+
+
+@main.group(context_settings={"help_option_names": ["-h", "--help"]})
+def trace() -> None:
+    """Generates traces of capacity, and describes them."""
+
+
+@trace.command("write")
+@click.argument("modem")
+@click.argument("direction", type=click.Choice(["down", "up"]))
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
+@click.option("--seconds", type=click.FloatRange(1, 86400), default=180.0, show_default=True)
+def trace_write(modem: str, direction: str, file: Path, seed: int, seconds: float) -> None:
+    """Writes a trace of a generated modem, in mahimahi's format."""
+    from bench.links import modems, traces
+
+    if modem not in modems.PRESETS:
+        raise unknown("modem", modem, modems.PRESETS)
+    times = modems.PRESETS[modem].trace(direction, seed, seconds).times
+    try:
+        traces.write(file, times)
+    except OSError as error:
+        raise BenchError(f"cannot write {file}: {error.strerror}") from None
+    click.echo(_described(str(file), times))
+
+
+@trace.command("show")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+def trace_show(files: tuple[Path, ...]) -> None:
+    """Says what traces are like."""
+    from bench.links import traces
+
+    for file in files:
+        click.echo(_described(str(file), traces.read(file).times))
+
+
+def _described(name: str, times: Sequence[int]) -> str:
+    from bench.links import traces
+
+    what = traces.statistics(times)
+    rates = " / ".join(f"{rate / 1e6:.2f}" for rate in (what.p5, what.p50, what.p95))
+    return (
+        f"{name}: {what.length:.0f} s, mean {what.mean / 1e6:.2f} Mbit/s, "
+        f"per second p5 / p50 / p95 {rates}, longest gap {what.longest_gap:.2f} s"
+    )
+
+
+def _waiting(clock: str, options: dict[str, Any]) -> list[Case]:
+    """Return what is to be measured, and say how much and how long."""
+    chosen = [
+        case for part in _parts(clock, options) for case in plans.cases(part, options["seed"])
+    ]
+    out: Path = options["out"]
+    if out.exists() and out.stat().st_size and not options["resume"] and not options["dry_run"]:
+        raise BenchError(
+            f"{out} has results already; --resume goes on with it, --out names another file"
+        )
+    there = results.read(out) if options["resume"] and out.exists() else []
+    waiting = campaign.pending(chosen, there, results.commit())
+    if options["dry_run"]:
+        for case in waiting:
+            click.echo(str(case))
+    done = len(chosen) - len(waiting)
+    click.echo(
+        f"{_count(len(waiting), 'measurement')}{f', {done} are there already' if done else ''}; "
+        f"about {plans.duration(plans.estimate(waiting, options.get('jobs', 1)))}",
+        err=True,
+    )
+    return waiting
+
+
+def _parts(clock: str, options: dict[str, Any]) -> list[Part]:
+    given: dict[str, Any] = {
+        name: tuple(filter(None, options[name].split(",")))
+        for name in ("systems", "workloads")
+        if options[name]
+    }
+    given |= {name: options[name] for name in ("seconds", "repetitions") if options[name]}
+    if bool(options["plan"]) == bool(options["scenario"]):
+        raise BenchError("name scenarios or a --plan, not both; `python -m bench list` has them")
+    if not options["plan"]:
+        default = plans.Part(
+            clock=clock,
+            scenarios=options["scenario"],
+            systems=DEFAULT_SYSTEMS,
+            workloads=("tcp1_down_cubic",),
+        )
+        return [plans.override(default, given)]
+    found = [
+        plans.override(part, given)
+        for part in plans.get(options["plan"]).parts
+        if part.clock == clock
+    ]
+    if not found:
+        verb = {"sim": "run", "lab": "sim"}[clock]
+        raise BenchError(f"the plan {options['plan']} has nothing on this clock; use `{verb}`")
+    return found
+
+
+def _check(runners: Runners) -> None:
+    click.echo("checking the emulator …", err=True)
+    found = runners.check()
+    if found.get("text"):
+        click.echo(found["text"], err=True)
+    if not found.get("ok"):
+        raise BenchError(
+            "the emulator does not keep its rates and delays on this machine now, so nothing is "
+            "measured; let it run alone, or measure all the same with --no-check"
+        )
+
+
+def _recorder(out: Path) -> Callable[[results.Result], None]:
+    command = shlex.join(["python", "-m", "bench", *sys.argv[1:]])
+
+    def record(result: results.Result) -> None:
+        results.append(out, [dataclasses.replace(result, command=command)])
+
+    return record
+
+
+def _campaign(waiting: list[Case], out: Path, jobs: int) -> Display:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    return Display(waiting, out, jobs=jobs)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(prog_name="python -m bench"))

@@ -1,0 +1,113 @@
+"""Shows what is being measured, how much is done, and how long it will still take.
+
+On a terminal the last lines are a bar that moves; elsewhere every measurement is one line. The time to
+go is the estimate of what is left, corrected by how the estimates have fared so far.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from bench.plans import SIM, Case, duration, estimate
+from bench.report.figures import headline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from bench.results import Result
+
+
+class Display:
+    """A `Watcher` of campaigns for people; `jobs` are made at a time, results go to `out`."""
+
+    def __init__(
+        self,
+        chosen: Sequence[Case],
+        out: Path,
+        *,
+        console: Console | None = None,
+        jobs: int = 1,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.console = console or Console(stderr=True, highlight=False)
+        self.out = out
+        self.jobs = jobs
+        self.done = 0
+        self.refused = 0
+        self._left = list(chosen)
+        self._total = len(self._left)
+        self._running: list[Case] = []
+        self._clock = clock
+        self._began = clock()
+        self._worked = 0.0  # by the estimates, what has been done
+        self._progress = Progress(
+            TextColumn("{task.completed:.0f} of {task.total:.0f}"),
+            BarColumn(bar_width=24),
+            TimeElapsedColumn(),
+            TextColumn("{task.description}"),
+            console=self.console,
+            disable=not self.console.is_terminal,
+            transient=True,
+        )
+        self._task = self._progress.add_task("", total=self._total)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._progress.stop()
+        text = f"{self.done} of {self._total} measured, in {self.out}"
+        if self.refused:
+            text += f"; {self.refused} of them failed or cannot be used, the reasons stand above"
+        if kind is not None or self.refused:
+            text += "; the same command with --resume measures what is missing"
+        self.console.print(text, markup=False, soft_wrap=True)
+
+    def begin(self, case: Case) -> None:
+        """A measurement begins."""
+        self._running.append(case)
+        self._show()
+
+    def end(self, case: Case, result: Result) -> None:
+        """It has ended: its line stays."""
+        if case in self._running:
+            self._running.remove(case)
+        self._left.remove(case)
+        self._worked += estimate([case], self.jobs)
+        self.done += 1
+        self.refused += not result.valid
+        speed = ""
+        if case.clock == SIM and result.wall and result.valid:
+            speed = f"  {result.window[1] / result.wall:.1f} virtual s/s"
+        self.console.print(
+            f"{self.done:>4} of {self._total}  {case!s:<52} {headline(result)}{speed}",
+            style="" if result.valid else "red",
+            markup=False,
+            soft_wrap=True,
+        )
+        self._show()
+
+    def say(self, text: str) -> None:
+        """Something happens that takes time."""
+        self._show(text)
+
+    def to_go(self) -> float:
+        """Return about how many seconds are left."""
+        rest = estimate(self._left, self.jobs)
+        if not self._worked:
+            return rest
+        return rest * (self._clock() - self._began) / self._worked
+
+    def _show(self, text: str = "") -> None:
+        what = text or ", ".join(map(str, self._running))
+        self._progress.update(
+            self._task,
+            completed=self.done,
+            description=f"{duration(self.to_go())} to go · {what}",
+        )

@@ -1,0 +1,1 @@
+"""Reports for people: figures of results, tables in Markdown, and plots."""

@@ -1,0 +1,102 @@
+"""Brings the figures of docs/benchmarks.md up to date.
+
+The page is written by people, but for blocks between `<!-- made: WHAT -->` and `<!-- end -->`, which
+this module fills from results: tables, and plots in a directory beside the page that bears its name. A
+block for which there are no results says so, so that nothing stale remains. WHAT is one of
+
+    provenance                              what was measured, when, on what, by which commands
+    systems | workloads | scenarios         what the names stand for
+    overview CLOCK WORKLOAD METRIC          by scenario and system
+    details CLOCK SCENARIO WORKLOAD         all figures by system
+    summary CLOCK WORKLOAD                  plot: efficiency by scenario and system
+    throughput CLOCK SCENARIO WORKLOAD      plot: each link over time
+    queues CLOCK SCENARIO WORKLOAD          plot: waiting in each link's queue over time
+    call CLOCK WORKLOAD                     plot: round trips of a call
+    agreement                               efficiency on both clocks
+    lateness                                of the emulator
+    traces                                  recorded and generated traces
+    refused                                 what does not count, and why
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from bench import scenarios, systems, workloads
+from bench.errors import BenchError, unknown
+from bench.links import modems
+from bench.report import markdown, page, pictures, tables
+from bench.report.figures import METRICS
+from bench.report.tables import pick
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from bench.report.pictures import Picture
+    from bench.results import Result
+
+    Block = tuple[int, Callable[..., str]]
+    """How many words it takes, and what makes its text of them."""
+
+BLOCK = re.compile(r"(<!-- made: (?P<what>[^>]*?) -->\n).*?(<!-- end -->)", re.DOTALL)
+NOTHING = "Not measured.\n"
+
+
+def write(results: Sequence[Result], path: Path) -> None:
+    """Fill the blocks of a page."""
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise BenchError(f"cannot read the page {path}: {error.strerror}") from None
+    if text.count("<!-- made:") != len(BLOCK.findall(text)):
+        raise BenchError(f"{path} has a block that does not end with <!-- end -->")
+    blocks = _blocks(results, path.parent / path.stem)
+
+    def fill(match: re.Match[str]) -> str:
+        name, *arguments = match["what"].split()
+        if name not in blocks:
+            raise unknown("block", name, blocks)
+        count, make = blocks[name]
+        if len(arguments) != count:
+            raise BenchError(f"{path}: the block {name!r} takes {count} words, not {arguments}")
+        return f"{match[1]}\n{make(*arguments) or NOTHING}\n{match[3]}"
+
+    path.write_text(BLOCK.sub(fill, text))
+
+
+def _blocks(results: Sequence[Result], directory: Path) -> dict[str, Block]:
+    def drawn(make: Callable[..., Picture]) -> Callable[..., str]:
+        return lambda *names: make(results, *names).put(directory, f"{directory.name}/")
+
+    def overview(clock: str, workload: str, metric: str) -> str:
+        if metric not in METRICS:
+            raise unknown("metric", metric, METRICS)
+        return tables.overview(pick(results, clock=clock, workload=workload), METRICS[metric])
+
+    def details(clock: str, scenario: str, workload: str) -> str:
+        return tables.details(pick(results, clock=clock, scenario=scenario, workload=workload))
+
+    return {
+        "provenance": (0, lambda: page.provenance(results) if results else ""),
+        "systems": (0, lambda: _names({n: one.title for n, one in systems.SYSTEMS.items()})),
+        "workloads": (0, lambda: _names({n: one.title for n, one in workloads.WORKLOADS.items()})),
+        "scenarios": (0, lambda: _names({n: one.title for n, one in scenarios.SCENARIOS.items()})),
+        "overview": (3, overview),
+        "details": (3, details),
+        "summary": (2, drawn(pictures.summary)),
+        "throughput": (3, drawn(pictures.throughput)),
+        "queues": (3, drawn(pictures.queues)),
+        "call": (2, drawn(pictures.voice)),
+        "agreement": (0, lambda: tables.agreement(results)),
+        "lateness": (0, lambda: tables.lateness(results)),
+        "traces": (0, modems.comparison_table),
+        "refused": (0, lambda: markdown.refused(results) or "Nothing.\n"),
+    }
+
+
+def _names(titles: dict[str, str]) -> str:
+    return markdown.table(
+        ["name", "what it is"], [[f"`{name}`", title] for name, title in titles.items()], "ll"
+    )
