@@ -129,10 +129,10 @@ def run(ctx: click.Context, /, no_check: bool, **options: Any) -> None:
         return
     if ctx.obj is None and os.geteuid() != 0:
         raise BenchError("the lab makes network namespaces: run this as root, or by sudo")
-    if not no_check:
-        _check(runners)
+    check = None if no_check else _check(runners)
+    record = _recorder(options["out"], check=check)
     with _campaign(waiting, options["out"], 1) as display:
-        campaign.in_lab(waiting, runners.opening, display, _recorder(options["out"]))
+        campaign.in_lab(waiting, runners.opening, display, record)
     ctx.exit(display.refused > 0)
 
 
@@ -253,9 +253,9 @@ def _described(name: str, times: Sequence[int]) -> str:
 
 def _waiting(clock: str, options: dict[str, Any]) -> list[Case]:
     """Return what is to be measured, and say how much and how long."""
-    chosen = [
+    chosen = plans.ordered(
         case for part in _parts(clock, options) for case in plans.cases(part, options["seed"])
-    ]
+    )
     out: Path = options["out"]
     if out.exists() and out.stat().st_size and not options["resume"] and not options["dry_run"]:
         raise BenchError(
@@ -303,7 +303,7 @@ def _parts(clock: str, options: dict[str, Any]) -> list[Part]:
     return found
 
 
-def _check(runners: Runners) -> None:
+def _check(runners: Runners) -> dict[str, Any]:
     click.echo("checking the emulator …", err=True)
     found = runners.check()
     if found.get("text"):
@@ -313,13 +313,14 @@ def _check(runners: Runners) -> None:
             "the emulator does not keep its rates and delays on this machine now, so nothing is "
             "measured; let it run alone, or measure all the same with --no-check"
         )
+    return {name: value for name, value in found.items() if name != "text"}
 
 
-def _recorder(out: Path) -> Callable[[results.Result], None]:
+def _recorder(out: Path, **more: Any) -> Callable[[results.Result], None]:
     command = shlex.join(["python", "-m", "bench", *sys.argv[1:]])
 
     def record(result: results.Result) -> None:
-        results.append(out, [dataclasses.replace(result, command=command)])
+        results.append(out, [dataclasses.replace(result, command=command, **more)])
 
     return record
 

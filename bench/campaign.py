@@ -28,8 +28,11 @@ if TYPE_CHECKING:
     from bench.plans import Case
 
     Measure = Callable[[Case], Result]
-    Opening = Callable[[str], AbstractContextManager[Measure]]
-    """Opens the laboratory of a scenario, by name, and gives what measures in it."""
+    Opening = Callable[[str, Callable[[str], None]], AbstractContextManager[Measure]]
+    """Opens the laboratory of a scenario, by name, and gives what measures in it.
+
+    It tells the function it is given what happens besides.
+    """
 
 
 class Watcher(Protocol):
@@ -59,7 +62,7 @@ def in_lab(
         waiting = list(group)
         try:
             watcher.say(f"building {scenario}")
-            with opening(scenario) as measure:
+            with opening(scenario, watcher.say) as measure:
                 while waiting:
                     case = waiting.pop(0)
                     watcher.begin(case)

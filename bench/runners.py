@@ -48,11 +48,11 @@ def simulate(case: Case) -> Result:
 
 
 @contextlib.contextmanager
-def opening(scenario: str) -> Iterator[Measure]:
+def opening(scenario: str, say: Callable[[str], None]) -> Iterator[Measure]:
     """Build the network of a scenario; it is taken down behind."""
     from bench.lab.run import Laboratory
 
-    with Laboratory(scenarios.get(scenario)) as laboratory:
+    with Laboratory(scenarios.get(scenario), say) as laboratory:
 
         def measure(case: Case) -> Result:
             result = laboratory.measure(

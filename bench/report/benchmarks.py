@@ -13,6 +13,7 @@ block for which there are no results says so, so that nothing stale remains. WHA
     queues CLOCK SCENARIO WORKLOAD          plot: waiting in each link's queue over time
     call CLOCK WORKLOAD                     plot: round trips of a call
     agreement                               efficiency on both clocks
+    checks                                  what the emulator's self-checks found
     lateness                                of the emulator
     traces                                  recorded and generated traces
     refused                                 what does not count, and why
@@ -90,6 +91,7 @@ def _blocks(results: Sequence[Result], directory: Path) -> dict[str, Block]:
         "queues": (3, drawn(pictures.queues)),
         "call": (2, drawn(pictures.voice)),
         "agreement": (0, lambda: tables.agreement(results)),
+        "checks": (0, lambda: tables.checks(results)),
         "lateness": (0, lambda: tables.lateness(results)),
         "traces": (0, modems.comparison_table),
         "refused": (0, lambda: markdown.refused(results) or "Nothing.\n"),

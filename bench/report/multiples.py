@@ -68,12 +68,12 @@ def multiples(
             ax.set_visible(False)
         for place, ax in enumerate(axes[:count]):
             if place + columns >= count:
-                ax.set_xlabel(xlabel)
                 ax.tick_params(labelbottom=True)
-            if place % columns == 0:
-                ax.set_ylabel(ylabel)
             if share:
                 ax.yaxis.set_major_locator(MaxNLocator(4))
+        figure.supxlabel(xlabel, fontsize=8, color=GREY)
+        if ylabel:
+            figure.supylabel(ylabel, fontsize=8, color=GREY)
         try:
             yield axes[:count]
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -83,26 +83,6 @@ def multiples(
             plt.close(figure)
 
 
-def inside(
-    ax: Axes,
-    across: float,
-    up: float,
-    text: str,
-    colour: str = GREY,
-    *,
-    size: float = 7,
-    bold: bool = False,
-) -> None:
-    """Write into a panel, right-aligned below a place given in shares of its width and height."""
-    ax.text(
-        across,
-        up,
-        text,
-        transform=ax.transAxes,
-        ha="right",
-        va="top",
-        color=colour,
-        fontsize=size,
-        fontweight="bold" if bold else "normal",
-        linespacing=1.3,
-    )
+def note(ax: Axes, text: str) -> None:
+    """Write a remark above a panel, at its right."""
+    ax.set_title(text, loc="right", color=GREY, fontsize=7, fontweight="normal")

@@ -7,12 +7,13 @@ of Okabe and Ito, which people with any kind of colour vision can tell apart.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from bench.report.figures import METRICS, cell, direction, efficiency
-from bench.report.multiples import FAINT, GREY, INK, inside, multiples
+from bench.report.multiples import FAINT, GREY, INK, multiples, note
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +29,7 @@ SYSTEMS = {
     "single": "#56B4E9",
     "mptcp": "#E69F00",
     "wireguard": "#CC79A7",
-    "rr": "#F0E442",
+    "rr": "#999933",
     "rr+hold": "#0072B2",
     "xor": "#D55E00",
     "weighted": "#009E73",
@@ -51,8 +52,7 @@ def throughput(results: Sequence[Result], path: Path) -> bool:
     with multiples(len(shown), path, "Mbit/s", "seconds") as axes:
         for ax, one in zip(axes, shown, strict=True):
             _stack(ax, one, way)
-        inside(axes[0], 0.98, 0.97, "outline: offered\ndark line: received")
-        _headroom(axes[0], 1.28)
+        note(axes[min(2, len(axes) - 1)], "outline: offered, line: received")
     return True
 
 
@@ -67,17 +67,18 @@ def queue_delay(results: Sequence[Result], path: Path) -> bool:
             way = direction(one)
             waits = [_peaks(series, one.timeline.step) for series in one.timeline.of("wait", way)]
             for link, series in enumerate(waits):
-                ms = [max(1.0, value * 1e3) for value in series]
+                ms = [max(1.0, value * 1e3) if value else math.nan for value in series]
                 colour = LINKS[link % len(LINKS)]
-                times = [STEP * n for n in range(len(ms))]
-                ax.step(times, ms, where="post", color=colour, linewidth=1.0)
+                times = [STEP * n for n in range(len(ms) + 1)]
+                ax.step(times, [*ms, ms[-1]], where="post", color=colour, linewidth=1.0)
+                ax.set_xlim(0, times[-1])
             ax.set_title(one.system)
             ax.set_yscale("log")
             ax.set_ylim(bottom=1)
             ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
             ax.yaxis.grid(True, color=FAINT, linewidth=0.5)
         links = len(shown[0].timeline.of("wait", "down")) if shown[0].timeline else 0
-        _legend_of_links(axes[0], links)
+        _legend_of_links(axes[min(2, len(axes) - 1)], links)
     return True
 
 
@@ -104,7 +105,10 @@ def voice(groups: Sequence[tuple[str, Sequence[Result]]], path: Path) -> bool:
             ax.set_title(title)
             ax.set_xscale("log")
             ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+            ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            ax.xaxis.set_minor_locator(NullLocator())
             ax.set_ylim(0, 101)
+            ax.set_yticks([0, 25, 50, 75, 100])
             ax.grid(True, color=FAINT, linewidth=0.5)
             _label_curves(ax, ends)
     return True
@@ -134,16 +138,7 @@ def summary(
     ) as axes:
         for ax, (title, bars) in zip(axes, rows, strict=True):
             _bars(ax, title, bars, marked)
-        axes[0].annotate(
-            "best link alone",
-            (_median_of(rows[0][1], marked), 1.0),
-            xytext=(2, 1),
-            xycoords=("data", "axes fraction"),
-            textcoords="offset points",
-            color=GREY,
-            fontsize=6.5,
-            va="bottom",
-        )
+        note(axes[min(2, len(axes) - 1)], "dashed: the best link alone")
     return True
 
 
@@ -151,10 +146,15 @@ def _bars(ax: Axes, title: str, bars: Sequence[tuple[str, Any]], marked: str) ->
     places = range(len(bars))
     for place, (system, one) in zip(places, bars, strict=True):
         ax.barh(place, one.median, height=0.72, color=_colour(system))
-        if one.spread:
+        if one.spread > 0.01:
             ax.plot([one.low, one.high], [place, place], color=INK, linewidth=0.7)
         ax.text(
-            max(one.median, one.high) + 0.015, place, f"{one.median:.2f}", va="center", fontsize=7
+            max(one.median, one.high) + 0.02,
+            place,
+            f"{one.median:.2f}",
+            va="center",
+            fontsize=7,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.3},
         )
     reference = _median_of(bars, marked)
     if reference:
@@ -165,7 +165,7 @@ def _bars(ax: Axes, title: str, bars: Sequence[tuple[str, Any]], marked: str) ->
     ax.set_xlim(0, 1.08)
     ax.set_xticks([0, 0.25, 0.5, 0.75, 1.0], ["0", "", ".5", "", "1"])
     ax.spines["left"].set_visible(False)
-    ax.set_title(title, pad=9)
+    ax.set_title(title)
 
 
 def _median_of(bars: Sequence[tuple[str, Any]], system: str) -> float:
@@ -211,17 +211,21 @@ def _label_layer(
     scale: float,
 ) -> None:
     """Write a link's number where its layer is thickest, if there is room for it."""
-    inner = range(1, max(2, len(times) - 2))
-    place = max(inner, key=lambda n: min(high[n] - low[n], high[n - 1] - low[n - 1]))
-    if high[place] - low[place] > 0.09 * scale:
+
+    def room(n: int) -> tuple[float, float]:
+        return max(low[n - 1], low[n]), min(high[n - 1], high[n])
+
+    place = max(range(1, len(times) - 1), key=lambda n: room(n)[1] - room(n)[0], default=0)
+    bottom, top = room(place)
+    if top - bottom > 0.08 * scale:
         ax.text(
             times[place],
-            (high[place] + low[place]) / 2,
+            (top + bottom) / 2,
             text,
             color="white",
             fontsize=6.5,
             ha="center",
-            va="center",
+            va="center_baseline",
         )
 
 
@@ -234,10 +238,9 @@ def _label_curves(ax: Axes, ends: Sequence[tuple[Any, Any, str, str]]) -> None:
         ax.annotate(
             name,
             (times[at], shares[at]),
-            xytext=(4, 0),
-            textcoords="offset points",
             color=colour,
             fontsize=7,
+            ha="center",
             va="center",
             fontweight="bold",
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.4, "alpha": 0.8},
@@ -245,14 +248,29 @@ def _label_curves(ax: Axes, ends: Sequence[tuple[Any, Any, str, str]]) -> None:
 
 
 def _legend_of_links(ax: Axes, links: int) -> None:
+    """Write the numbers of the links in their colours above a panel, at its right."""
     for link in range(links):
-        across = 0.98 - 0.055 * (links - 1 - link)
-        inside(ax, across, 0.96, str(link), LINKS[link % len(LINKS)], bold=True)
-    inside(ax, 0.98 - 0.055 * links, 0.96, "link ")
-
-
-def _headroom(ax: Axes, factor: float) -> None:
-    ax.set_ylim(top=ax.get_ylim()[1] * factor)
+        ax.annotate(
+            str(link),
+            (1, 1),
+            xytext=(-8 * (links - 1 - link), 4.5),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            ha="right",
+            color=LINKS[link % len(LINKS)],
+            fontsize=7.5,
+            fontweight="bold",
+        )
+    ax.annotate(
+        "link",
+        (1, 1),
+        xytext=(-8 * links - 2, 4.5),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        ha="right",
+        color=GREY,
+        fontsize=7.5,
+    )
 
 
 def _rates(series: Sequence[int], step: float) -> list[float]:

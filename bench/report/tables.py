@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING
 
 from bench import systems
 from bench.report import markdown
-from bench.report.figures import LESS, METRICS, MORE, Metric, cell, goodput, has_rate, offered
+from bench.report.figures import (
+    LESS,
+    METRICS,
+    MORE,
+    NOT_CARRYING,
+    Metric,
+    cell,
+    goodput,
+    has_rate,
+    offered,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -50,7 +60,7 @@ def pick(results: Iterable[Result], **fields: str) -> list[Result]:
 
 def overview(results: Sequence[Result], metric: Metric) -> str:
     """Return a metric by scenario and system, of results of one clock and workload; "" if none."""
-    names = systems_of(results)
+    names = [name for name in systems_of(results) if ":" not in name]
     rows = []
     for scenario in distinct(results, "scenario"):
         group = pick(results, scenario=scenario)
@@ -115,6 +125,23 @@ def agreement(results: Sequence[Result]) -> str:
     return markdown.table(head, rows, "lllrrrl") if rows else ""
 
 
+def checks(results: Sequence[Result]) -> str:
+    """Return what self-checks of the emulator found, each once; "" if there was none."""
+    rows = []
+    for check in {str(one.check): one.check for one in results if one.check}.values():
+        for name, load in check.get("loads", {}).items():
+            rows.append(
+                [
+                    name,
+                    f"{100 * max(load['rate_errors'], key=abs):+.2f}",
+                    *(f"{1e3 * load[which]:.2f}" for which in ("delay_p50", "delay_p99")),
+                    f"{100 * load['cpu']:.0f}",
+                ]
+            )
+    head = ["load on six links", "rate error of the worst, %", "delay error p50, ms", "p99, ms"]
+    return markdown.table([*head, "CPU, % of a core"], rows, "lrrrr") if rows else ""
+
+
 def lateness(results: Sequence[Result]) -> str:
     """Return how late packets left the emulator, by scenario: the worst of its measurements."""
     rows = []
@@ -164,7 +191,16 @@ def _over(best: float) -> Read:
 
 def _cpu_metrics(results: Sequence[Result]) -> list[Metric]:
     names = dict.fromkeys(name for one in results if one.clock != "sim" for name in one.cpu_per_gb)
-    return [Metric(f"cpu_{name}", f"CPU of {name}, s/GB", _cpu_of(name), 1, LESS) for name in names]
+    return [
+        Metric(
+            f"cpu_{name}",
+            f"CPU of {name}, s/GB",
+            _cpu_of(name),
+            1,
+            0 if name in NOT_CARRYING else LESS,
+        )
+        for name in names
+    ]
 
 
 def _cpu_of(name: str) -> Callable[[Result], float | None]:

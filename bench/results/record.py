@@ -179,6 +179,8 @@ class Result:
     """Seconds the measurement took by the clock on the wall."""
     command: str | None = None
     """By which it was asked for."""
+    check: dict[str, Any] | None = None
+    """What the emulator's self-check found before; see `bench.lab.selfcheck`."""
     valid: bool = True
     reason: str | None = None
 
