@@ -1,7 +1,7 @@
 """Load for the laboratory: TCP, pages, UDP, voice and QUIC, each with what it sees of the network."""
 
+from bench.lab.traffic.generator import Generator
 from bench.lab.traffic.runs import (
-    Generator,
     PageLoads,
     QuicTransfer,
     Transfer,

@@ -135,6 +135,7 @@ def tcp_socket(plan: Plan, *, device: bool = False) -> socket.socket:
     try:
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, name.encode())
     except OSError as refused:
+        made.close()
         raise TrafficError(_no_congestion_control(name, refused)) from None
     if device:
         bind_to_device(made, plan["device"])

@@ -16,18 +16,10 @@ Times in results are seconds; timelines have one sum of bytes per 100 ms from th
 
 from __future__ import annotations
 
-import itertools
-import json
-import select
-import subprocess
-import sys
-import time
-import weakref
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from bench.lab.namespaces import LabError
 from bench.lab.traffic.figures import (
-    Machine,
     OneWay,
     PagesResult,
     QuicResult,
@@ -35,150 +27,16 @@ from bench.lab.traffic.figures import (
     UdpResult,
     VoiceResult,
 )
-from bench.lab.traffic.meter import delays, longest_gap, round_trips, worst
-from bench.lab.traffic.program import family_of
+from bench.lab.traffic.generator import Generator
+from bench.lab.traffic.meter import delays, longest_gap, round_trips
 
 if TYPE_CHECKING:
     from bench.lab.lab import Lab
 
-FIRST_PORT = 7100
-LAST_PORT = 29_999
-READY = 20.0
-"""Seconds that programs may take to become ready on a busy machine."""
-PATIENCE = 20.0
-"""Seconds beyond what they should take in which programs may come to their end."""
+DRAINING = 4.0
+"""Seconds for which programs wait for late datagrams, and some."""
 SATURATED = 0.8
 """Share of a core from which on a generator was itself the limit."""
-
-_ports = itertools.cycle(range(FIRST_PORT, LAST_PORT))
-_prepared: weakref.WeakKeyDictionary[Lab, set[str]] = weakref.WeakKeyDictionary()
-
-
-class Generator:
-    """Two programs of one kind: one that serves, and one that fetches from it."""
-
-    program: ClassVar[str]
-
-    def __init__(
-        self,
-        lab: Lab,
-        plan: dict[str, Any],
-        *,
-        target: str,
-        client: str,
-        server: str,
-        device: str | None,
-        seconds: float,
-        start: float | None,
-    ) -> None:
-        """Starts both programs and waits until they are ready; with `start`, also begins."""
-        if seconds <= 0:
-            raise LabError(f"traffic lasts longer than 0 s, not {seconds:g}")
-        family_of(target)
-        self._lab = lab
-        self._client, self._server = client, server
-        self.seconds = seconds
-        self.port = next(_ports)
-        self.start: float | None = None
-        self.target = target
-        plan |= {"target": target, "port": self.port, "device": device, "seconds": seconds}
-        _prepare(lab, client, server)
-        self._serving = self._launch(server, "serve", plan)
-        try:
-            self._await_ready(self._serving)
-            self._fetching = self._launch(client, "fetch", plan)
-            self._await_ready(self._fetching)
-            if start is not None:
-                self.begin(start)
-        except BaseException:
-            self.cancel()
-            raise
-
-    def begin(self, start: float) -> None:
-        """Tell both programs the moment to begin, on the clock of `time.monotonic()`."""
-        if self.start is not None:
-            raise LabError(f"{self._what} has been told already when to begin")
-        if (late := time.monotonic() - start) > 0:
-            raise LabError(
-                f"{self._what} cannot begin {late:.3f} s ago; leave the programs some time to hear of it"
-            )
-        self.start = start
-        for child in (self._serving, self._fetching):
-            assert child.stdin is not None
-            try:
-                child.stdin.write(f"{start!r}\n")
-                child.stdin.flush()
-            except BrokenPipeError:
-                continue  # what it said comes with the result
-
-    def cancel(self) -> None:
-        """Give up: end both programs."""
-        for child in (getattr(self, "_fetching", None), self._serving):
-            if child is not None:
-                self._lab.stop(child)
-
-    @property
-    def pids(self) -> tuple[int, int]:
-        """The processes of client and server."""
-        return self._fetching.pid, self._serving.pid
-
-    def _ends(self, extra: float = 0.0) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Wait for both programs and return what client and server found; LabError on failure."""
-        if self.start is None:
-            raise LabError(f"{self._what} was never told when to begin")
-        try:
-            deadline = self.start + self.seconds + extra + PATIENCE
-            fetched = self._end(self._fetching, deadline)
-            return fetched, self._end(self._serving, deadline)
-        except BaseException:
-            self.cancel()
-            raise
-
-    @property
-    def _what(self) -> str:
-        return f"{self.program} traffic from {self._client} to {self.target}"
-
-    def _launch(self, namespace: str, role: str, plan: dict[str, Any]) -> subprocess.Popen[str]:
-        module = f"bench.lab.traffic.{self.program}"
-        return self._lab.popen(
-            namespace,
-            *(sys.executable, "-m", module, role, json.dumps(plan)),
-            stdin=subprocess.PIPE,
-        )
-
-    def _await_ready(self, child: subprocess.Popen[str]) -> None:
-        assert child.stdout is not None
-        if not select.select([child.stdout], (), (), READY)[0]:
-            raise LabError(f"{self._what} was not ready within {READY:g} s")
-        line = child.stdout.readline()
-        if line != "ready\n":
-            self._read(line + child.stdout.read())
-            raise LabError(f"{self._what} said {line.strip()!r} instead of being ready")
-
-    def _end(self, child: subprocess.Popen[str], deadline: float) -> dict[str, Any]:
-        try:
-            said, _ = child.communicate(timeout=max(1.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            raise LabError(f"{self._what} did not come to its end") from None
-        return self._read(said)
-
-    def _read(self, said: str) -> dict[str, Any]:
-        lines = said.strip().splitlines() or [""]
-        try:
-            figures = json.loads(lines[-1])
-        except json.JSONDecodeError:
-            figures = None
-        if not isinstance(figures, dict):
-            raise LabError(f"{self._what} failed and said: {said.strip()[-1000:] or 'nothing'}")
-        if "error" in figures and len(figures) == 1:
-            raise LabError(f"{self._what} is not possible: {figures['error']}")
-        return figures
-
-    def _machine(self, fetched: dict[str, Any], served: dict[str, Any]) -> Machine:
-        return Machine(
-            cpu={"client": fetched["cpu"], "server": served["cpu"]},
-            lateness=worst([fetched["lateness"], served["lateness"]]),
-        )
 
 
 class Transfer(Generator):
@@ -259,7 +117,8 @@ class Transfer(Generator):
         took = {flow["number"]: flow for flow in receiver["flows"]}
         gave = {flow["number"]: flow for flow in sender["flows"]}
         infos = [flow["info"] for number, flow in gave.items() if number in wanted and flow["info"]]
-        begun = [took[number] for number in wanted if number in took]
+        begun = [took[number] for number in wanted if number in took and number in gave]
+        ends = begun + [gave[flow["number"]] for flow in begun]
         return TransferResult(
             bytes=receiver["bytes"],
             per_flow=[took[n]["received"] if n in took else 0 for n in wanted],
@@ -273,7 +132,7 @@ class Transfer(Generator):
             congestion=next((info["congestion"] for info in infos), None),
             completed=receiver["completed"],
             alive=len(begun) == self._flows
-            and all(flow["connected"] and flow["error"] is None for flow in begun),
+            and all(flow["connected"] and flow["error"] is None for flow in ends),
             **self._machine(fetched, served),
         )
 
@@ -385,6 +244,8 @@ class UdpStream(Generator):
         """Wait for the end and return what came of what was sent."""
         fetched, served = self._ends(DRAINING)
         sender, receiver = (served, fetched) if self._down else (fetched, served)
+        if not receiver["received"]:
+            raise LabError(f"no datagram of the {self._what} came through in {self.seconds:g} s")
         return UdpResult(
             sent=sender["sent"],
             refused=sender["refused"],
@@ -398,10 +259,6 @@ class UdpStream(Generator):
             longest_stall=receiver["longest_stall"],
             **self._machine(fetched, served),
         )
-
-
-DRAINING = 4.0
-"""Seconds for which programs wait for late datagrams, and some."""
 
 
 class VoiceCall(Generator):
@@ -442,7 +299,7 @@ class VoiceCall(Generator):
         """Wait for the end and return the delay of every packet; LabError when nobody answered."""
         fetched, served = self._ends(DRAINING)
         if not fetched["received"] and not served["received"]:
-            raise LabError(f"no packet of the {self._what} came through, in {self.seconds:g} s")
+            raise LabError(f"no packet of the {self._what} came through in {self.seconds:g} s")
         up = self._way(fetched, served)
         down = self._way(served, fetched)
         trips = round_trips(up["delays"], fetched["sent"], down["delays"], served["sent"])
@@ -514,12 +371,3 @@ class QuicTransfer(Generator):
             saturated=max(shares) > SATURATED,
             **self._machine(fetched, served),
         )
-
-
-def _prepare(lab: Lab, *namespaces: str) -> None:
-    """Let no connection of a namespace begin with what an earlier one has learned."""
-    done = _prepared.setdefault(lab, set())
-    for name in namespaces:
-        if name not in done:
-            lab.spaces.sysctl(name, {"net/ipv4/tcp_no_metrics_save": 1})
-            done.add(name)

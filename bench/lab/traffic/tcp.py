@@ -99,6 +99,7 @@ class Exchange:
         self._source = memoryview(os.urandom(AT_ONCE))
         self._piece: int | None = plan["piece"]
         self._listener: socket.socket | None = None
+        self._living = 0
         self.meter = Meter(watch.start, watch.end)
         self.completed = 0
         self.ended = False
@@ -118,13 +119,19 @@ class Exchange:
         if outcome not in (0, errno.EINPROGRESS):
             flow.error = os.strerror(outcome)
             return
+        self._living += 1
         self._poll.register(flow.connection, select.EPOLLOUT)
 
     # The loop
 
     def run(self, until: float) -> None:
-        """Serve all connections until then, or until standard input has ended."""
+        """Serve all connections until then.
+
+        A server ends early with its standard input, a client with the last of its connections.
+        """
         while not self.ended and (left := until - time.monotonic()) > 0:
+            if self._listener is None and not self._living:
+                return
             before = self.meter.bytes
             for descriptor, happened in self._poll.poll(left):
                 if descriptor == sys.stdin.fileno():
@@ -229,6 +236,7 @@ class Exchange:
 
     def _drop(self, flow: Flow, failure: Exception) -> None:
         self._poll.unregister(flow.connection)
+        self._living -= 1
         if time.monotonic() < self._watch.end:
             reason = failure.strerror if isinstance(failure, OSError) else None
             flow.error = reason or "the far side has closed it"
