@@ -1,5 +1,7 @@
 """What becomes of packets on a link, by exact numbers."""
 
+import itertools
+
 import pytest
 
 from bench.links.link import Link
@@ -273,7 +275,7 @@ def test_other_people_come_and_go():
     one.advance(60 * SECOND)
     busy = [count > 0 for count in one.ledger.foreign]
     assert busy[0]
-    changes = sum(a != b for a, b in zip(busy, busy[1:], strict=False))
+    changes = sum(a != b for a, b in itertools.pairwise(busy))
     assert 30 <= changes <= 100
     assert sum(busy) / len(busy) == pytest.approx(0.5, abs=0.15)
 
