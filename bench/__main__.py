@@ -59,12 +59,14 @@ def list_(what: str | None) -> None:
     """Names what there is, a line each."""
     from bench import scenarios, systems
 
-    kinds: dict[str, dict[str, str]] = {
-        "scenarios": {name: plan.title for name, plan in scenarios.SCENARIOS.items()},
-        "systems": {name: system.title for name, system in systems.SYSTEMS.items()},
-        "workloads": {name: workload.title for name, workload in workloads.WORKLOADS.items()}
-        | {name: f"all of: {' '.join(members)}" for name, members in workloads.GROUPS.items()},
-        "plans": {
+    kinds: dict[str, Callable[[], dict[str, str]]] = {
+        "scenarios": lambda: {name: one.title for name, one in scenarios.SCENARIOS.items()},
+        "systems": lambda: {name: one.title for name, one in systems.SYSTEMS.items()},
+        "workloads": lambda: (
+            {name: one.title for name, one in workloads.WORKLOADS.items()}
+            | {name: " ".join(members) for name, members in workloads.GROUPS.items()}
+        ),
+        "plans": lambda: {
             name: f"{plan.title} (about {plans.duration(_estimate(plan))})"
             for name, plan in plans.plans().items()
         },
@@ -72,8 +74,9 @@ def list_(what: str | None) -> None:
     for kind, titles in kinds.items():
         if what in (None, kind):
             click.echo(f"{kind}:" if what is None else "", nl=what is None)
-            width = max(map(len, titles), default=0)
-            for name, title in titles.items():
+            named = titles()
+            width = max(map(len, named), default=0)
+            for name, title in named.items():
                 click.echo(f"  {name:<{width}}  {title}")
 
 

@@ -63,8 +63,8 @@ def provenance(results: Sequence[Result]) -> str:
     days = sorted(one.started[:10] for one in results)
     lengths = sorted({one.seconds for one in results})
     lines = [
-        f"{len(results)} measurements of {' or '.join(f'{length:g}' for length in lengths)} s each"
-        + (f", of which {len(results) - len(valid)} do not count" * (len(valid) < len(results))),
+        f"{len(results)} measurement{'s' * (len(results) != 1)} of {' or '.join(f'{length:g}' for length in lengths)} s each"
+        + (f", of which {len(valid)} count" * (len(valid) < len(results))),
         f"made {days[0]}" + (f" to {days[-1]}" if days[-1] != days[0] else ""),
         f"on {'; '.join(machines)}",
         "with " + ", ".join(f"{name} {'/'.join(texts)}" for name, texts in versions.items()),

@@ -132,7 +132,7 @@ def summary(
     rows = [(title, bars) for title, bars in rows if bars]
     if not rows:
         return False
-    height = max(len(bars) for _, bars in rows) * 0.17 + 0.45
+    height = max(3, *(len(bars) for _, bars in rows)) * 0.17 + 0.45
     with multiples(
         len(rows), path, "", "share of the capacity offered", height=height, share=False
     ) as axes:
