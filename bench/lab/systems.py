@@ -3,7 +3,8 @@
 Traffic always runs from the client box to the web host. Between the two stand
 
     bare       nothing: sockets are bound to one modem's interface
-    mpbond     client and server as users run them, over all links or one, with a default route
+    mpbond     client and server as users run them, over all links or one, with a default route that
+               blocks when no path is up
     mptcp      the kernel's own: a subflow over every modem, by an endpoint for each (ip-mptcp(8)),
                the first one over the best link; the kernel's default scheduler. What is not TCP
                takes the best link plainly
@@ -116,6 +117,7 @@ def _mpbond(
             links=[lab.links[link].name for link in used],
             link={lab.links[link].name: {"weight": round(weights[link], 3)} for link in used},
             default_route=True,
+            when_down="block",  # what goes past the tunnel is not what is measured
             **settings,
         )
         yield Carrier(
