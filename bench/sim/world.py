@@ -5,8 +5,8 @@
 
 The world owns time. `run` jumps to the next arrival, timer or scheduled action, hands in all that comes
 at that very time, and lets each side that something happened to take a turn, as the daemon's driver
-does. The links' clock is the world's, in nanoseconds. The number of steps is bounded, so that a livelock
-fails.
+does. The links' clock is the world's, in nanoseconds since `epoch`. The number of steps is bounded, so
+that a livelock fails.
 """
 
 from collections.abc import Callable, Sequence
@@ -48,6 +48,7 @@ class Side:
     nat_ports: list[int] = field(default_factory=list)  # of a client, by link
     on_packets: Callable[[list[bytes]], None] | None = None
     due: float = 0.0  # when its endpoint wants its next timeout
+    turning: bool = False
 
 
 class Coming(NamedTuple):
@@ -75,6 +76,8 @@ class World:
     ) -> None:
         self.rng = Random(seed)
         self.now = 0.0
+        self.epoch = 0.0
+        """When the links' clock was 0."""
         self.links = list(links)
         self.weights = list(weights) or [1.0] * len(links)
         self.steps = 0
@@ -123,7 +126,12 @@ class World:
         """Hand packets to a side's TUN device now."""
         sender = self.client if side == "client" else self.server
         sender.endpoint.handle_packets(packets, self.now)
-        self._turn(sender)
+        if not sender.turning:
+            self._turn(sender)
+
+    def attach(self, side: str, receive: Callable[[list[bytes]], None]) -> None:
+        """Hand packets that come out at a side to a host instead of keeping them."""
+        (self.client if side == "client" else self.server).on_packets = receive
 
     def run(self, until: float, *, steps: int = 1_000_000) -> None:
         """Let time pass; AssertionError when it takes more than `steps` steps."""
@@ -147,6 +155,11 @@ class World:
             for side in sides:
                 if side in touched or side.due <= self.now:
                     self._turn(side)
+
+    def renew_links(self, links: Sequence[tuple[Link, Link]]) -> None:
+        """Put others in the place of the links now; these begin with their time 0."""
+        self.links = list(links)
+        self.epoch = self.now
 
     def pull(self, index: int) -> None:
         """Pull a link's cable: it swallows everything, and the client sees its carrier go."""
@@ -217,16 +230,22 @@ class World:
         return self._sides if everybody else touched
 
     def _turn(self, side: Side) -> None:
-        """Run what is due at a side and drain it, in the driver's order."""
+        """Run what is due at a side and drain it, in the driver's order, until nothing is left.
+
+        What a host answers to the packets it is handed goes through the same turn.
+        """
         endpoint, now = side.endpoint, self.now
+        side.turning = True
         if endpoint.next_timeout(now) <= now:
             endpoint.handle_timeout(now)
-        while (transmit := endpoint.poll_transmit(now)) is not None:
-            if self.on_transmit is not None:
-                self.on_transmit(side, transmit)
-            self._carry(side, transmit)
-        packets = endpoint.poll_packets()
-        if packets:
+        while True:
+            while (transmit := endpoint.poll_transmit(now)) is not None:
+                if self.on_transmit is not None:
+                    self.on_transmit(side, transmit)
+                self._carry(side, transmit)
+            packets = endpoint.poll_packets()
+            if not packets:
+                break
             if side.on_packets is not None:
                 side.on_packets(packets)
             else:
@@ -234,6 +253,7 @@ class World:
         while (event := endpoint.poll_event()) is not None:
             side.events.append((now, event))
         side.due = endpoint.next_timeout(now)
+        side.turning = False
 
     def _carry(self, side: Side, transmit: Transmit) -> None:
         """Put a datagram on its link."""
@@ -252,11 +272,12 @@ class World:
                 return
             link = self.links[index][1]
             source, socket = SERVER_ADDRESS, index
-        for time, damage in link.transmit(len(datagram) + OVERHEAD, round(self.now * 1e9)):
+        moment = round((self.now - self.epoch) * 1e9)
+        for time, damage in link.transmit(len(datagram) + OVERHEAD, moment):
             came = datagram if damage < 0 else damaged(datagram, damage - 8 * OVERHEAD)
             if came:
                 coming = Coming(target, socket, source, came)
-                heappush(self._queue, (time / 1e9, next(self._ids), coming))
+                heappush(self._queue, (self.epoch + time / 1e9, next(self._ids), coming))
 
 
 def damaged(datagram: bytes, bit: int) -> bytes:

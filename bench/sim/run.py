@@ -1,0 +1,340 @@
+"""One measurement in virtual time: a scenario's links, a system over them, a workload on top.
+
+    client host ── tunnel (World) or bare link (Wire) ── server host          and a rival on a link
+
+A tunnel comes up over calm likenesses of the links first; then the links' clock begins, traffic starts
+`workloads.START` later, and the window is measured, as in namespaces. What is under way at its end is
+waited for where a workload needs that: the last packets of a call, a page half there. Everything
+follows from the seed, to the bit.
+"""
+
+import dataclasses
+import gc
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from ipaddress import ip_interface, ip_network
+from random import Random
+
+from bench import results, workloads
+from bench.errors import BenchError
+from bench.links.capacity import mean_rate
+from bench.links.draws import seed_of
+from bench.links.ledger import Ledger
+from bench.links.link import Link
+from bench.links.rates import nanoseconds
+from bench.links.shape import Constant, LinkSpec, RandomLoss, Shape
+from bench.results import AppFigures, Result
+from bench.scenarios import Scenario
+from bench.sim.apps import Call, Pages, Stream, Transfers, Window
+from bench.sim.hosts import Host
+from bench.sim.wire import Clock, Network, Timeline, Wire
+from bench.sim.world import OVERHEAD, World
+from bench.systems import BARE, MPBOND, System
+from bench.workloads import DOWN, UP, Workload
+from mpbond.core.client import ClientSettings
+from mpbond.core.noise import public_key
+from mpbond.core.server import ServerSettings
+from mpbond.core.wire import DATA_OVERHEAD, HEADER_SIZE, TAG_SIZE
+
+WARM_UP = 5.0
+"""Seconds in which the tunnel comes up, before the links' clock begins."""
+GRACE = 3.0
+"""Seconds after the window in which packets of calls and streams are waited for."""
+PATIENCE = 30.0
+"""Seconds after the window in which a page may still come."""
+STEPS = 100_000
+"""Steps a second of virtual time may take; more is a livelock."""
+
+POOLS = (ip_network("10.77.0.0/24"), ip_network("fd77::/64"))
+WEB = bytes((1, 2, 3, 4))
+HOME = bytes((192, 168, 8, 100))
+RIVAL = bytes((192, 168, 8, 200))
+BULK, BULK_UP, PAGES, VOICE, UDP = 80, 81, 82, 4000, 5000
+"""Ports."""
+TCP_HEADERS = 40
+MINIMUM_MTU = 1280
+
+Pair = tuple[Link, Link]
+"""Up and down."""
+
+
+def simulate(
+    scenario: Scenario, system: System, workload: Workload, *, seed: int, seconds: float
+) -> Result:
+    """Measure a system under a workload for so many seconds of virtual time."""
+    if system.kind not in (BARE, MPBOND):
+        raise BenchError(
+            f"{system.name} is real software; it is measured in the lab, not simulated"
+        )
+    if "sim" not in workload.clocks:
+        raise BenchError(f"{workload.name} is measured in the lab, not simulated")
+    began, cpu = time.monotonic(), time.process_time()
+    with _no_collections():
+        stage = Stage(scenario, system, workload, seed)
+        figures = stage.play(seed, seconds)
+    used = stage.used
+    return results.measured(
+        clock="sim",
+        scenario=scenario.name,
+        system=system.name,
+        workload=workload,
+        seed=seed,
+        seconds=seconds,
+        window=(workloads.START, workloads.START + seconds),
+        specs=scenario.links,
+        ledgers=stage.ledgers(seconds),
+        app=figures,
+        link=used[0] if system.one_link else None,
+        absences=workloads.absences(workload, seconds),
+        cpu={"simulator": time.process_time() - cpu},
+        wall=time.monotonic() - began,
+    )
+
+
+class Stage:
+    """The hosts of a measurement and what lies between them, at the beginning of the links' clock."""
+
+    def __init__(self, scenario: Scenario, system: System, workload: Workload, seed: int) -> None:
+        self.workload = workload
+        self.used = system.used(scenario.links, workload.leading)
+        self._specs = scenario.links
+        self._links = [link_pair(spec, seed, number) for number, spec in enumerate(self._specs)]
+        pairs = [self._links[number] for number in self.used]
+        specs = [self._specs[number] for number in self.used]
+        self.world: World | None = None
+        network: Network
+        self.clock: Timeline
+        address = HOME
+        if system.kind == BARE:
+            self.clock = Clock()
+            network = Wire(self.clock, *pairs[0])
+            mtu = specs[0].mtu
+        else:
+            weights = system.weights(self._specs, workload.leading)
+            used_weights = [weights[number] for number in self.used]
+            self.clock = self.world = network = tunnel(specs, pairs, system, used_weights, seed)
+            address = ip_interface(self.world.client_endpoint.addresses[0]).ip.packed
+            mtu = inner_mtu(specs)
+        self.client = Host(self.clock, network, "client", address, mss=mtu - TCP_HEADERS)
+        self.server = Host(self.clock, network, "server", WEB, mss=mtu - TCP_HEADERS)
+        if scenario.rival is not None:
+            self._let_rival_download(self._links[scenario.rival], scenario.rival)
+
+    def play(self, seed: int, seconds: float) -> AppFigures:
+        """Let the workload take its course; return what its applications saw."""
+        workload, clock = self.workload, self.clock
+        start = clock.epoch + workloads.START
+        window = Window(start, start + seconds)
+        for event in workloads.events(workload, seconds):
+            clock.at(clock.epoch + event.time, partial(self._befall, event))
+        for number in self.used:
+            for moment in self._specs[number].rebinds:
+                clock.at(clock.epoch + moment, partial(self._rebind, number))
+        transfers = self._transfers(window)
+        call = Call(self.client, self.server, window, port=VOICE) if workload.voice else None
+        stream = self._stream(window) if workload.kind == "udp" else None
+        pages = None
+        if workload.kind == "pages":
+            pages = Pages(
+                self.client,
+                self.server,
+                window,
+                seed=seed,
+                congestion=workload.congestion,
+                port=PAGES,
+            )
+        clock.run(window.end, steps=round(STEPS * (seconds + 1)))
+        for transfer in transfers.values():
+            transfer.stop()
+        if call is not None or stream is not None:
+            clock.run(window.end + GRACE, steps=round(STEPS * GRACE))
+        while pages is not None and pages.unfinished and clock.now < window.end + PATIENCE:
+            clock.run(clock.now + 0.1, steps=STEPS)
+        return figures_of(transfers, call, stream, pages)
+
+    def ledgers(self, seconds: float) -> list[dict[str, Ledger]]:
+        """Return the books of all links, other people's traffic on idle ones included."""
+        end = nanoseconds(workloads.START + seconds)
+        for pair in self._links:
+            for link in pair:
+                link.advance(end)
+        return [{UP: up.ledger, DOWN: down.ledger} for up, down in self._links]
+
+    def _transfers(self, window: Window) -> dict[str, Transfers]:
+        workload = self.workload
+        if workload.kind not in ("bulk", "pieces"):
+            return {}
+        return {
+            direction: Transfers(
+                self.client,
+                self.server,
+                window,
+                direction=direction,
+                flows=workload.flows,
+                congestion=workload.congestion,
+                port=BULK_UP if direction == UP else BULK,
+                piece=workloads.PIECE if workload.kind == "pieces" else None,
+            )
+            for direction in workload.directions
+        }
+
+    def _stream(self, window: Window) -> Stream:
+        way = self.workload.leading
+        rate = workloads.UDP_SHARE * sum(mean_rate(getattr(spec, way)) for spec in self._specs)
+        ends = (self.client, self.server) if way == UP else (self.server, self.client)
+        return Stream(
+            *ends,
+            window,
+            interval=8 * workloads.UDP_PAYLOAD / rate,
+            size=workloads.UDP_PAYLOAD,
+            port=UDP,
+        )
+
+    def _befall(self, event: workloads.Event) -> None:
+        """Do to a link what an event says."""
+        if event.action == "loss":
+            spec = self._specs[event.link]
+            for link, shape in zip(self._links[event.link], (spec.up, spec.down), strict=True):
+                link.change(loss=own_loss(shape) if event.loss is None else event.loss)
+            return
+        there = event.action == "restore"
+        if self.world is not None and event.link in self.used:
+            index = self.used.index(event.link)
+            (self.world.restore if there else self.world.pull)(index)
+        else:
+            for link in self._links[event.link]:
+                link.up = there
+
+    def _rebind(self, number: int) -> None:
+        if self.world is not None:
+            self.world.rebind(self.used.index(number))
+
+    def _let_rival_download(self, pair: Pair, number: int) -> None:
+        """Somebody else behind the same modem downloads without end."""
+        wire = Wire(self.clock, *pair)
+        mss = self._specs[number].mtu - TCP_HEADERS
+        client = Host(self.clock, wire, "client", RIVAL, mss=mss)
+        server = Host(self.clock, wire, "server", WEB, mss=mss)
+        Transfers(
+            client,
+            server,
+            Window(self.clock.epoch, self.clock.epoch + 1.0),
+            direction=DOWN,
+            flows=1,
+            congestion="cubic",
+            port=BULK,
+        )
+
+
+def tunnel(
+    specs: Sequence[LinkSpec],
+    pairs: Sequence[Pair],
+    system: System,
+    weights: Sequence[float],
+    seed: int,
+) -> World:
+    """Return a world with a session that is up, over links whose clock begins now."""
+    rng = Random(seed)
+    server_key, client_key = rng.randbytes(32), rng.randbytes(32)
+    hold = None if system.hold == "auto" else float(system.hold) / 1000
+    world = World(
+        [link_pair(calm(spec), seed, number) for number, spec in enumerate(specs)],
+        POOLS,
+        seed=seed,
+        client=ClientSettings(
+            private_key=client_key,
+            server_key=public_key(server_key),
+            scheduler=system.scheduler,
+            downlink_scheduler=system.scheduler,
+            hold=hold,
+        ),
+        server=ServerSettings(private_key=server_key, scheduler=system.scheduler, hold=hold),
+        weights=weights,
+    )
+    world.run(WARM_UP)
+    assert world.client_endpoint.addresses, "the session is not up over calm links"
+    world.renew_links(pairs)
+    return world
+
+
+def link_pair(spec: LinkSpec, seed: int, number: int) -> Pair:
+    """Make both directions of a link, up first."""
+    return (
+        Link(spec.up, seed_of(seed, number, UP), spec.mtu),
+        Link(spec.down, seed_of(seed, number, DOWN), spec.mtu),
+    )
+
+
+def calm(spec: LinkSpec) -> LinkSpec:
+    """Return the likeness of a link on which nothing happens: its mean rates and its delays."""
+
+    def steady(shape: Shape) -> Shape:
+        return Shape(rate=Constant(max(1e5, mean_rate(shape))), delay=shape.delay)
+
+    return dataclasses.replace(spec, down=steady(spec.down), up=steady(spec.up))
+
+
+def inner_mtu(specs: Sequence[LinkSpec]) -> int:
+    """Return the MTU that the client gives its TUN device over such links."""
+    overhead = OVERHEAD + HEADER_SIZE + TAG_SIZE + DATA_OVERHEAD
+    return max(MINIMUM_MTU, min(spec.mtu for spec in specs) - overhead)
+
+
+def own_loss(shape: Shape) -> float:
+    """Return the probability of random loss that a link has by itself."""
+    if shape.loss is None:
+        return 0.0
+    if isinstance(shape.loss, RandomLoss):
+        return shape.loss.probability
+    raise BenchError("a link that is to turn bad and good again must lose at random, or nothing")
+
+
+def figures_of(
+    transfers: dict[str, Transfers], call: Call | None, stream: Stream | None, pages: Pages | None
+) -> AppFigures:
+    """Put together what the applications saw."""
+    meters = {direction: transfer.meter for direction, transfer in transfers.items()}
+    if pages is not None:
+        meters[DOWN] = pages.meter
+    if stream is not None:
+        meters[DOWN] = stream.meter
+    numbers = stream.numbers() if stream is not None else None
+    tcp: list[Transfers | Pages] = [*transfers.values(), *([pages] if pages is not None else [])]
+    return AppFigures(
+        received={way: meter.bytes for way, meter in meters.items()},
+        goodput_timeline={way: meter.timeline for way, meter in meters.items()},
+        flows=[flow.bytes for transfer in transfers.values() for flow in transfer.flows],
+        retransmits=sum(each.retransmits for each in tcp) if tcp else None,
+        longest_stall=(
+            max(transfer.meter.longest_stall for transfer in transfers.values())
+            if transfers
+            else None
+        ),
+        alive=all(transfer.alive for transfer in transfers.values()) if transfers else None,
+        voice=call.figures() if call is not None else None,
+        pages=pages.times if pages is not None else None,
+        pages_failed=int(pages.unfinished) if pages is not None else 0,
+        udp=(
+            {
+                "sent": numbers.received + numbers.lost,
+                "lost": numbers.lost,
+                "reordered": numbers.reordered,
+            }
+            if numbers is not None
+            else None
+        ),
+    )
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """Keep the garbage collector from looking at packets again and again: they form no cycles."""
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()
