@@ -18,12 +18,15 @@ from bench.sim.tcp.flow import NEVER, ticks
 from bench.sim.tcp.receiver import SCALE, WINDOW, Receiver
 from bench.sim.tcp.segment import (
     ACK,
+    BLOCKS,
     CWR,
     ECE,
     ECT,
     FIN,
+    FIXED,
     HALF,
     MASK,
+    PLAIN,
     PSH,
     RST,
     SYN,
@@ -43,6 +46,7 @@ SYN_TIMEOUT = 1.0
 SYN_TRIES = 7
 MOST_TIMEOUTS = 15
 ADVERTISED = min(0xFFFF, WINDOW >> SCALE)
+NO_BLOCKS: list[tuple[int, int]] = []
 
 
 class Connection:
@@ -77,21 +81,22 @@ class Connection:
         self._ecn = ecn
         self._iss = sequence
         self._builder = Builder(local, remote, tos)
+        self._tcp_at = 20 if len(local[0]) == 4 else 40
+        self._fixed_at = self._tcp_at + 4
         self._sender: Sender | None = None
         self._receiver: Receiver | None = None
         self._packets: list[bytes] = []
         self._pending: int | None = 0  # written before the handshake was through
         self._closing = False
+        self._finishing = False
         self._syn_flags = SYN
         self._syn_sent = 0.0
         self._syn_tries = 0
         self._syn_at = NEVER
-        self._timer_at = NEVER
         self._scale = SCALE
         self._now = 0.0
         self._echo_congestion = False
         self._reduced = False
-        self._marks = 0
 
     @classmethod
     def accept(
@@ -150,7 +155,8 @@ class Connection:
         self._closing = True
         if self._sender is not None:
             output = self._sender.output
-            output.closing = True
+            output.closing = output.more = True
+            self._finishing = True
             if output.available == NEVER:
                 output.available = self._sender.flow.nxt
 
@@ -159,15 +165,48 @@ class Connection:
     def handle(self, packet: bytes, now: float) -> None:
         """A packet for this connection has come."""
         self._now = now
-        if self.state == "closed":
+        sequence, acknowledged, bits, window, _, _, value, echo = FIXED.unpack_from(
+            packet, self._fixed_at
+        )
+        sender, receiver = self._sender, self._receiver
+        if (
+            sender is None
+            or receiver is None
+            or bits & (SYN | RST | ACK) != ACK
+            or self._syn_at != NEVER
+        ) and not self._open(packet, bits, now):
             return
-        flags = flags_of(packet)
-        if flags & RST:
-            self._end()
-        elif flags & SYN:
-            self._handle_syn(packet, flags, now)
-        elif self._receiver is not None and flags & ACK:
-            self._handle_segment(packet, now)
+        assert sender is not None
+        assert receiver is not None
+        flow = sender.flow
+        # the number nearest to what is expected that has these 32 bits
+        ack = flow.una + ((acknowledged - flow.una + HALF) & MASK) - HALF
+        start = receiver.next + ((sequence - receiver.next + HALF) & MASK) - HALF
+        header = bits >> 12
+        length = len(packet) - self._tcp_at - header * 4
+        if length or bits & FIN:
+            self._take(packet, start, length, value, bits, now)
+        elif value < receiver.recent:
+            if ack < flow.una:
+                return  # PAWS: overtaken by a newer acknowledgement
+        elif start == receiver.next:
+            receiver.recent = value
+        if flow.packets_out:
+            end = ack + (window << self._scale)
+            if end > sender.output.window_end:
+                sender.output.window_end = end
+            sender.acknowledge(
+                ack,
+                self._blocks(packet, header, flow.una) if header > PLAIN else NO_BLOCKS,
+                echo,
+                length > 0,
+                bits & ECE > 0 and self._ecn,
+                now,
+            )
+        if bits & ECE and self._ecn:
+            self._reduced = True
+        if self._finishing or receiver.finished:
+            self._see_end()
 
     def poll(self, now: float) -> list[bytes]:
         """The packets that leave now."""
@@ -177,9 +216,10 @@ class Connection:
         sender, receiver = self._sender, self._receiver
         if sender is None or receiver is None or self._syn_at != NEVER:
             return packets
-        sender.flow.now = now
-        output = sender.output
-        output.go_on()
+        flow, output = sender.flow, sender.output
+        flow.now = now
+        if flow.nxt < output.available or output.more:
+            output.go_on()
         if output.packets:
             packets += output.packets
             output.packets.clear()
@@ -194,7 +234,12 @@ class Connection:
         sender, receiver = self._sender, self._receiver
         if sender is None or receiver is None:
             return self._syn_at
-        return min(self._syn_at, sender.timer.at, sender.output.pace_at, receiver.ack_at)
+        due = sender.timer.at
+        if self._syn_at < due:
+            due = self._syn_at
+        if sender.output.pace_at < due:
+            due = sender.output.pace_at
+        return receiver.ack_at if receiver.ack_at < due else due
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due by now; `poll` brings the packets."""
@@ -288,7 +333,24 @@ class Connection:
         output = self._sender.output
         output.window_end = self._iss + 1 + 0xFFFF
         output.write(self._pending)
-        output.closing = self._closing
+        output.closing = output.more = self._finishing = self._closing
+
+    def _open(self, packet: bytes, flags: int, now: float) -> bool:
+        """A packet that is none of an open connection; whether it goes on as if it were."""
+        if self.state == "closed":
+            return False
+        if flags & RST:
+            self._end()
+            return False
+        if flags & SYN:
+            self._handle_syn(packet, flags, now)
+            return False
+        if self.state != "syn-received" or not flags & ACK:
+            return False
+        if read(packet).acknowledged != (self._iss + 1) & MASK:
+            return False
+        self._establish(now)
+        return True
 
     def _handle_syn(self, packet: bytes, flags: int, now: float) -> None:
         if self.state == "syn-sent" and flags & ACK:
@@ -317,42 +379,9 @@ class Connection:
 
     # Segments
 
-    def _handle_segment(self, packet: bytes, now: float) -> None:
-        sender, receiver = self._sender, self._receiver
-        assert sender is not None
-        assert receiver is not None
-        sequence, acknowledged, flags, window, value, echo, edges, length = read(packet)
-        flow = sender.flow
-        ack = flow.una + ((acknowledged - flow.una + HALF) & MASK) - HALF
-        if self._syn_at != NEVER:
-            if ack <= self._iss:
-                return
-            self._establish(now)
-        start = receiver.next + ((sequence - receiver.next + HALF) & MASK) - HALF
-        if value < receiver.recent and not length and ack < flow.una:
-            return  # PAWS: overtaken by a newer acknowledgement
-        if length or flags & FIN:
-            self._take(packet, start, length, value, flags, now)
-        elif value > receiver.recent and start == receiver.next:
-            receiver.recent = value
-        end = ack + (window << self._scale)
-        output = sender.output
-        output.window_end = max(output.window_end, end)
-        sender.acknowledge(
-            ack,
-            self._unwrap(edges, flow.una) if edges else [],
-            echo,
-            carries=length > 0,
-            ece=bool(flags & ECE) and self._ecn,
-            now=now,
-        )
-        if flags & ECE and self._ecn:
-            self._reduced = True
-        if output.fin is not None or receiver.finished:
-            self._see_end()
-
-    def _unwrap(self, edges: tuple[int, ...], near: int) -> list[tuple[int, int]]:
+    def _blocks(self, packet: bytes, header: int, near: int) -> list[tuple[int, int]]:
         low = near - HALF
+        edges = BLOCKS[(header - PLAIN) >> 1].unpack_from(packet, self._fixed_at + 32)
         whole = [low + ((edge - low) & MASK) for edge in edges]
         return list(zip(whole[::2], whole[1::2], strict=True))
 

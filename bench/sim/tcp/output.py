@@ -50,6 +50,8 @@ class Output:
         """The end of the receiver's window."""
         self.closing = False
         """Whether a FIN follows the last byte."""
+        self.more = False
+        """Whether something may be left to do when everything written has been sent."""
         self.fin: int | None = None
         """The number of the FIN, once sent."""
         self.pace_at = NEVER
@@ -74,6 +76,7 @@ class Output:
         if self._resend_waits:
             self.resend_lost()
         self.send_new()
+        self.more = self._resend_waits or (self.closing and self.fin is None)
 
     def resend_lost(self) -> None:
         """Send lost packets again, as the window and the pacer allow."""
@@ -85,7 +88,7 @@ class Output:
                 break
             if flow.paced_until > flow.now:
                 self.pace_at = flow.paced_until
-                self._resend_waits = True
+                self._resend_waits = self.more = True
                 break
             self.resend(packet)
             if recovery.reducing:

@@ -43,6 +43,7 @@ class Scoreboard:
         self.dsacks = 0
         self._by_start: dict[int, Sent] = {}
         self._sacked = RangeSet()
+        self._seen: list[tuple[int, int]] = []
         self._lost: list[int] = []
 
     def highest(self) -> int:
@@ -106,6 +107,7 @@ class Scoreboard:
     def forget_sacks(self) -> None:
         """The receiver has gone back on what it sacked; take everything for lost."""
         self._sacked = RangeSet()
+        self._seen = []
         for packet in self.queue:
             packet.marks &= ~SACKED
             self.lose(packet)
@@ -114,9 +116,12 @@ class Scoreboard:
     def sack(self, blocks: list[tuple[int, int]], sample: Sample, rack: Rack) -> None:
         """Mark the packets that lie in blocks, which are no DSACKs."""
         flow = self._flow
-        if len(blocks) > 1:
-            blocks.sort()
-        for start, end in blocks:
+        seen = self._seen
+        self._seen = blocks
+        new = [block for block in blocks if block not in seen]
+        if len(new) > 1:
+            new.sort()
+        for start, end in new:
             if end <= flow.una or end > flow.nxt or start >= end:
                 continue
             highest = self.highest()

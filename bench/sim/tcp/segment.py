@@ -23,12 +23,15 @@ TIMESTAMPS = 12
 CONGESTION_EXPERIENCED = 3
 ECT = 2
 
-_FIXED = struct.Struct(">IIHHIIII")  # from the sequence number on, with timestamps
+FIXED = struct.Struct(">IIHHIIII")
+"""A header with timestamps, from the sequence number on."""
+PLAIN = 9
+"""Header of timestamps alone, in words of 4 bytes, and one word of SACK's preamble."""
 _HANDSHAKE = struct.Struct(">HHIIHHIHHHHIIBBBB")
 _PORTS = struct.Struct(">HH")
 _TIMESTAMP = 0x0101080A  # two no-ops, kind 8, length 10
 _SACK = 0x0101
-_BLOCKS = [struct.Struct(f">{2 * count}I") for count in range(4)]
+BLOCKS = [struct.Struct(f">{2 * count}I") for count in range(4)]
 _ZEROS = bytes(1 << 16)
 
 Address = tuple[bytes, int]
@@ -99,11 +102,11 @@ def congested(packet: bytes) -> bool:
 def read(packet: bytes) -> Segment:
     """Read a segment that has timestamps, as all have here."""
     at = 20 if packet[0] >> 4 == 4 else 40
-    sequence, acknowledged, bits, window, _, _, value, echo = _FIXED.unpack_from(packet, at + 4)
+    sequence, acknowledged, bits, window, _, _, value, echo = FIXED.unpack_from(packet, at + 4)
     words = bits >> 12
     blocks: tuple[int, ...] = ()
     if words > 8 and not bits & SYN:
-        blocks = _BLOCKS[(words - 9) >> 1].unpack_from(packet, at + 36)
+        blocks = BLOCKS[(words - 9) >> 1].unpack_from(packet, at + 36)
     return Segment(
         sequence,
         acknowledged,
@@ -150,7 +153,7 @@ class Builder:
         prefix = self._prefixes.get((length, tos))
         if prefix is None:
             prefix = self._prefixes[length, tos] = self._prefix(32 + length, tos)
-        head = _FIXED.pack(
+        head = FIXED.pack(
             sequence & MASK,
             acknowledged & MASK,
             0x8000 | flags,
@@ -175,7 +178,7 @@ class Builder:
         """An acknowledgement with one to three SACK blocks."""
         edges = [edge & MASK for block in blocks for edge in block]
         words = 9 + len(edges)
-        head = _FIXED.pack(
+        head = FIXED.pack(
             sequence & MASK,
             acknowledged & MASK,
             words << 12 | flags,

@@ -62,7 +62,6 @@ class Sender:
         ack: int,
         blocks: list[tuple[int, int]],
         echo: int,
-        *,
         carries: bool,
         ece: bool,
         now: float,
