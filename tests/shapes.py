@@ -1,4 +1,7 @@
-"""Shapes of links for property tests: all kinds, also odd ones."""
+"""Shapes of links for property tests: all kinds, also odd ones.
+
+Round values stand beside any others: with them packets meet each other, and limits, to the nanosecond.
+"""
 
 from __future__ import annotations
 
@@ -20,16 +23,17 @@ from bench.links.shape import (
     Trace,
 )
 
-rates = st.floats(1e4, 1e9)
-durations = st.floats(0, 2)
+rates = st.sampled_from([8e4, 8e5, 4e6, 8e6]) | st.floats(1e4, 1e9)
+durations = st.integers(0, 100).map(lambda ms: ms / 1000) | st.floats(0, 2)
 shares = st.floats(0, 1)
+sizes = st.sampled_from([500, 1000, 1500]) | st.integers(1, 1600)
 
 
-def apart(least=0.0, most=5.0, count=6):
+def apart(count=6):
     """Rising times (s) with at least a millisecond between them."""
-    return st.lists(st.integers(0, 5000), min_size=2, max_size=count, unique=True).map(
-        lambda times: [least + time / 1000 * (most - least) / 5 for time in sorted(times)]
-    )
+    return st.lists(
+        st.integers(0, 100) | st.integers(0, 5000), min_size=2, max_size=count, unique=True
+    ).map(lambda times: [time / 1000 for time in sorted(times)])
 
 
 @st.composite
@@ -62,12 +66,11 @@ losses = st.one_of(
     st.builds(GilbertElliott, shares, shares, shares, shares),
     st.builds(Mask, st.frozensets(st.integers(0, 30)), st.none() | st.integers(31, 50)),
 )
-backgrounds = st.builds(Background, st.floats(1e4, 1e8), st.integers(1, 1500)) | st.builds(
-    Background,
-    st.floats(1e4, 1e8),
-    st.integers(40, 1500),
-    st.floats(0.001, 0.5),
-    st.floats(0.001, 0.5),
+periods = st.sampled_from([0.001, 0.010]) | st.floats(0.001, 0.5)
+background_rates = rates.filter(lambda rate: rate <= 1e8)
+backgrounds = st.one_of(
+    st.builds(Background, background_rates, st.sampled_from([500, 1000]) | st.integers(40, 1500)),
+    st.builds(Background, background_rates, st.integers(40, 1500), periods, periods),
 )
 
 
@@ -82,8 +85,8 @@ def outages(draw):
 shapes = st.builds(
     Shape,
     rate=st.builds(Constant, rates) | profiles() | traces,
-    queue=st.none() | st.floats(0.0001, 2),
-    queue_bytes=st.none() | st.integers(1, 100_000),
+    queue=st.none() | st.sampled_from([0.002, 0.015]) | st.floats(0.0001, 2),
+    queue_bytes=st.none() | st.sampled_from([1000, 3000, 15_000]) | st.integers(1, 100_000),
     delay=durations,
     jitter=st.just(0.0) | durations,
     reorder=st.booleans(),

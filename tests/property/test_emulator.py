@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,11 +14,9 @@ from bench.links.link import Link
 from bench.links.rates import nanoseconds
 from bench.links.shape import Constant, RandomLoss, Shape
 from tests.replay import replay, sanitized
-from tests.shapes import durations, rates, shapes, shares
+from tests.shapes import durations, rates, shapes, shares, sizes
 
 SECOND = 1_000_000_000
-
-sizes = st.integers(1, 1600)
 
 changes = st.one_of(
     st.builds(lambda rate: {"rate": rate}, rates),
@@ -26,8 +26,14 @@ changes = st.one_of(
     st.builds(lambda duplicate: {"duplicate": duplicate}, st.just(0.0) | shares),
     st.builds(lambda up: {"up": up}, st.booleans()),
 )
-gaps = st.integers(0, 2_000_000) | st.integers(0, SECOND)
-events = st.lists(st.tuples(gaps, sizes | changes), max_size=60)
+gaps = (
+    st.integers(0, 50).map(lambda ms: ms * 1_000_000)
+    | st.integers(0, 2_000_000)
+    | st.integers(0, SECOND)
+)
+bursts = st.tuples(gaps, sizes, st.integers(1, 12)).map(lambda burst: [burst[:2]] * burst[2])
+others = st.tuples(gaps, changes).map(lambda change: [change])
+events = st.lists(bursts | others, max_size=25).map(lambda lists: list(chain.from_iterable(lists)))
 
 
 def order_of(change):
@@ -80,7 +86,7 @@ def emulator():
     return sanitized()
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=400)
 @given(shapes, st.integers(0, 2**63), st.integers(1000, 1500), events, events)
 def test_both_links_do_the_same(emulator, shape, seed, mtu, first, second):
     """Also after a restart, which undoes every change; the seed may be another one then."""
