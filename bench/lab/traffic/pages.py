@@ -135,6 +135,7 @@ class Visitor:
 
 def fetch(plan: Plan) -> dict[str, Any]:
     """Open pages until the time is over."""
+    program.hurry()
     program.tcp_socket(plan, device=True).close()  # says at once what is not possible
     watch = program.meet(plan)
     poll = select.epoll()

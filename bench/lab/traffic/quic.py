@@ -40,7 +40,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 if TYPE_CHECKING:
     import socket
 
-    from bench.lab.traffic.program import Plan
+    from bench.lab.traffic.program import Plan, Stopwatch
 
 ALPN = ["bulk"]
 ASK = struct.Struct("!I")
@@ -62,7 +62,7 @@ def serve(plan: Plan) -> dict[str, Any]:
     with program.udp_socket(plan, buffer=BUFFER) as port:
         program.listen_at(port, plan)
         watch = program.meet(plan)
-        end = End(port, None, plan)
+        end = End(port, None, plan, watch)
         end.configuration = configuration
         end.run(watch.end + GRACE)
         return {"sent": end.sent, **watch.figures()}
@@ -73,7 +73,7 @@ def fetch(plan: Plan) -> dict[str, Any]:
     configuration = _configuration(plan, is_client=True)
     with program.udp_socket(plan, buffer=BUFFER, device=True) as port:
         watch = program.meet(plan)
-        end = End(port, QuicConnection(configuration=configuration), plan)
+        end = End(port, QuicConnection(configuration=configuration), plan, watch)
         end.meter = Meter(watch.start, watch.end)
         watch.wait()
         end.connect()
@@ -93,8 +93,15 @@ def fetch(plan: Plan) -> dict[str, Any]:
 class End:
     """One end of a connection, and the loop that drives it."""
 
-    def __init__(self, port: socket.socket, connection: QuicConnection | None, plan: Plan) -> None:
+    def __init__(
+        self,
+        port: socket.socket,
+        connection: QuicConnection | None,
+        plan: Plan,
+        watch: Stopwatch,
+    ) -> None:
         self._port = port
+        self._watch = watch
         self._connection = connection
         self._plan = plan
         self._stream = 0
@@ -130,6 +137,8 @@ class End:
                 return
             if ready:
                 self._receive()
+            else:
+                self._watch.fired(max(wake, now))
             if self._connection is None:
                 continue
             now = time.monotonic()
@@ -139,7 +148,7 @@ class End:
             self._transmit()
 
     def _receive(self) -> None:
-        with contextlib.suppress(BlockingIOError, ConnectionRefusedError):
+        with contextlib.suppress(OSError):  # nothing is there any more, or ICMP says so
             for _ in range(64):  # then acknowledge: a full socket must not delay that
                 data, source = self._port.recvfrom(LARGEST)
                 if self._connection is None:

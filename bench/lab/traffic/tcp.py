@@ -244,6 +244,7 @@ class Exchange:
 
 def serve(plan: Plan) -> dict[str, Any]:
     """Accept connections and do on each what it asks for."""
+    program.hurry()
     with program.tcp_socket(plan) as listener:
         program.listen_at(listener, plan)
         listener.listen(1024)
@@ -257,6 +258,7 @@ def serve(plan: Plan) -> dict[str, Any]:
 
 def fetch(plan: Plan) -> dict[str, Any]:
     """Open the connections and fill them."""
+    program.hurry()
     down, up = plan["down"], plan["up"]
     flows = [Flow(program.tcp_socket(plan, device=True), number) for number in range(down + up)]
     watch = program.meet(plan)

@@ -51,6 +51,7 @@ def count_of(plan: Plan) -> int:
 
 def serve(plan: Plan) -> dict[str, Any]:
     """Be the server: send to whoever greets, or take what comes."""
+    program.hurry()
     with program.udp_socket(plan, tos=plan["tos"], buffer=BUFFER) as port:
         program.listen_at(port, plan)
         watch = program.meet(plan)
@@ -61,6 +62,7 @@ def serve(plan: Plan) -> dict[str, Any]:
 
 def fetch(plan: Plan) -> dict[str, Any]:
     """Be the client: greet and take what comes, or send."""
+    program.hurry()
     # not connected: after a change of routes, what is sent next has the new source address
     with program.udp_socket(plan, tos=plan["tos"], buffer=BUFFER, device=True) as port:
         watch = program.meet(plan)
@@ -72,7 +74,6 @@ def fetch(plan: Plan) -> dict[str, Any]:
 
 def send(port: socket.socket, plan: Plan, watch: Stopwatch, peer: Address | None) -> dict[str, Any]:
     """Send every datagram when it is due; without a peer, to whoever has greeted last."""
-    program.hurry()
     greeted = peer is None
     count = count_of(plan)
     interval = plan["size"] * 8 / plan["rate"]

@@ -64,7 +64,7 @@ class Call:
 
     def talk(self, watch: Stopwatch) -> dict[str, Any]:
         """Send and listen until the end, and wait for what is late."""
-        program.hurry()
+        program.hurry(first=True)
         self._greet(watch.start)
         watch.wait()
         interval = self._plan["interval"]
