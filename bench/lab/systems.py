@@ -228,6 +228,8 @@ def _wireguard(
             versions={"wireguard-go": _version_of_wireguard(lab)},
             restored=lambda back: _prefer(lab, outside, link) if back == link else None,
         )
+        server.check()
+        client.check()
 
 
 class WireGuard:
@@ -285,10 +287,14 @@ class WireGuard:
             self._lab.stop(self.process)
             Path(f"/var/run/wireguard/{self.device}.sock").unlink(missing_ok=True)
 
-    def _answers(self) -> bool:
+    def check(self) -> None:
+        """Raise LabError if the program has ended."""
         if (ended := self.process.poll()) is not None:
             said = (self._lab.directory / f"{self.device}.log").read_text()[-1000:]
             raise LabError(f"wireguard-go ended with status {ended} and said: {said}")
+
+    def _answers(self) -> bool:
+        self.check()
         return self._lab.run(self._side, "wg", "show", self.device, check=False).returncode == 0
 
 
