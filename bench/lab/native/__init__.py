@@ -54,7 +54,10 @@ def compile_to(target: Path, sources: Sequence[str], options: Sequence[str]) -> 
     with tempfile.TemporaryDirectory(dir=target.parent) as place:
         fresh = Path(place) / target.name
         done = subprocess.run(
-            [compiler, *options, *sources, "-o", str(fresh)], capture_output=True, text=True
+            [compiler, *options, *sources, "-o", str(fresh)],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "LC_ALL": "C"},
         )
         if done.returncode != 0:
             raise BenchError(

@@ -72,8 +72,7 @@ static void order_stepped(struct link *link, struct words *words)
         words->wrong |= from[0] > LONGEST || from[1] > FASTEST || from[2] > LONGEST;
         carries = from[1] > 0 || (carries && shape->period);
     }
-    words->wrong |= !carries;
-    words->wrong |= shape->period && steps[shape->count - 1].time >= shape->period;
+    words->wrong |= !carries || (shape->period && steps[shape->count - 1].time >= shape->period);
     shape->steps = steps;
     free(numbers);
 }
