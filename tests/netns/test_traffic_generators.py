@@ -81,7 +81,7 @@ def test_pages_are_counted_when_all_their_objects_are_there(lab):
 
 @pytest.mark.parametrize("direction", ["down", "up"])
 def test_udp_at_a_rate_loses_what_the_link_cannot_carry(lab, direction):
-    told = run(UdpStream, lab, rate=8e6, direction=direction)
+    told = run(UdpStream, lab, rate=8e6, direction=direction, drain=0.5)
     assert told["sent"] == 8e6 * 2 / 8 // 1200
     assert told["received"] + told["lost"] == told["sent"]
     assert told["bytes"] <= told["received"] * 1200
@@ -92,7 +92,7 @@ def test_udp_at_a_rate_loses_what_the_link_cannot_carry(lab, direction):
 
 
 def test_a_call_goes_on_through_an_outage_and_tells_its_gap(lab):
-    generator = VoiceCall(lab, target=WEB, seconds=2.0)
+    generator = VoiceCall(lab, target=WEB, seconds=2.0, drain=0.5)
     start = time.monotonic() + LEAD
     generator.begin(start)
     lab.wait_until(lambda: time.monotonic() > start + 0.5, what="half a second")
@@ -129,7 +129,7 @@ def test_every_generator_says_how_late_it_was_and_what_cpu_time_it_took(lab):
     [
         (Transfer, {}, "no TCP connection from client to .* came about .*: Connection refused"),
         (PageLoads, {}, "brought nothing: Connection refused"),
-        (UdpStream, {"rate": 1e6}, "no datagram of the udp traffic .* came through"),
+        (UdpStream, {"rate": 1e6, "drain": 0.1}, "no datagram of the udp traffic .* came through"),
         (QuicTransfer, {}, "no QUIC connection from client to .* came about"),
     ],
 )

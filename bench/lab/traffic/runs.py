@@ -33,8 +33,8 @@ from bench.lab.traffic.meter import delays, longest_gap, round_trips
 if TYPE_CHECKING:
     from bench.lab.lab import Lab
 
-DRAINING = 4.0
-"""Seconds for which programs wait for late datagrams, and some."""
+DRAIN = 3.0
+"""Seconds after the end in which late datagrams still count as received."""
 SATURATED = 0.8
 """Share of a core from which on a generator was itself the limit."""
 
@@ -218,17 +218,28 @@ class UdpStream(Generator):
         direction: str = "down",
         size: int = 1200,
         tos: int = 0,
+        drain: float = DRAIN,
         device: str | None = None,
         seconds: float = 10.0,
         start: float | None = None,
     ) -> None:
-        """Starts a stream of `rate` bit/s of payload in datagrams of `size` bytes of payload."""
+        """Starts a stream of `rate` bit/s of payload in datagrams of `size` bytes of payload.
+
+        What comes later than `drain` (s) after the end is lost.
+        """
         if direction not in ("down", "up"):
             raise LabError(f'a direction is "down" or "up", not {direction!r}')
         if rate <= 0 or not 8 <= size <= 65_000:
             raise LabError("a UDP stream has a rate above 0 and datagrams of 8 to 65000 bytes")
         self._down = direction == "down"
-        plan = {"rate": rate, "size": size, "direction": direction, "tos": tos}
+        self._drain = drain
+        plan = {
+            "rate": rate,
+            "size": size,
+            "direction": direction,
+            "tos": tos,
+            "drain": drain,
+        }
         super().__init__(
             lab,
             plan,
@@ -242,7 +253,7 @@ class UdpStream(Generator):
 
     def result(self) -> UdpResult:
         """Wait for the end and return what came of what was sent."""
-        fetched, served = self._ends(DRAINING)
+        fetched, served = self._ends(self._drain)
         sender, receiver = (served, fetched) if self._down else (fetched, served)
         if not receiver["received"]:
             raise LabError(f"no datagram of the {self._what} came through in {self.seconds:g} s")
@@ -276,14 +287,19 @@ class VoiceCall(Generator):
         interval: float = 0.020,
         size: int = 172,
         tos: int = 0xB8,
+        drain: float = DRAIN,
         device: str | None = None,
         seconds: float = 10.0,
         start: float | None = None,
     ) -> None:
-        """Starts a call of packets of `size` bytes of payload every `interval` (s), each way."""
+        """Starts a call of packets of `size` bytes of payload every `interval` (s), each way.
+
+        What comes later than `drain` (s) after the end is lost.
+        """
         if size < 12 or interval <= 0 or seconds < interval:
             raise LabError("a call has packets of 12 bytes and more, and time for one of them")
-        plan = {"interval": interval, "size": size, "tos": tos}
+        self._drain = drain
+        plan = {"interval": interval, "size": size, "tos": tos, "drain": drain}
         super().__init__(
             lab,
             plan,
@@ -297,7 +313,7 @@ class VoiceCall(Generator):
 
     def result(self) -> VoiceResult:
         """Wait for the end and return the delay of every packet; LabError when nobody answered."""
-        fetched, served = self._ends(DRAINING)
+        fetched, served = self._ends(self._drain)
         if not fetched["received"] and not served["received"]:
             raise LabError(f"no packet of the {self._what} came through in {self.seconds:g} s")
         up = self._way(fetched, served)

@@ -33,9 +33,6 @@ KEEPALIVE = 1.0
 
 TICK = 0.001
 PAUSE = 0.001
-DRAIN = 3.0
-"""Seconds after the end for which datagrams are waited for."""
-
 BUFFER = 16 << 20
 SO_MEMINFO = 55
 MEMINFO = struct.Struct("=9I")
@@ -109,7 +106,9 @@ def receive(
     meter = Meter(watch.start, watch.end)
     buffer = bytearray(LARGEST)
     greet_at = time.monotonic()
-    while (now := time.monotonic()) < watch.end + DRAIN and (numbers.lost or now < watch.end):
+    while (now := time.monotonic()) < watch.end + plan["drain"] and (
+        numbers.lost or now < watch.end
+    ):
         if greeted is not None and now >= greet_at:
             with contextlib.suppress(OSError):
                 port.sendto(GREETING, greeted)

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 HEAD = struct.Struct("!Id")
 GREETING_NUMBER = 0xFFFFFFFF
 GREETING_EVERY = 0.05
-DRAIN = 3.0
-"""Seconds after the last packet for which late ones are waited for."""
 
 SO_TIMESTAMPNS = 35
 TIMESPEC = struct.Struct("=qq")
@@ -76,7 +74,7 @@ class Call:
             watch.fired(due)
             sent.append(time.monotonic())
             self._send(len(sent) - 1, sent[-1])
-        while len(self._received) < count and time.monotonic() < watch.end + DRAIN:
+        while len(self._received) < count and time.monotonic() < watch.end + self._plan["drain"]:
             self._listen(time.monotonic() + interval)
         return {
             "sent": [round(each - watch.start, 6) for each in sent],
