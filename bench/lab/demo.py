@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
 from bench.lab import Lab, LabError, LinkSpec, topology
+from bench.lab.emulator import LATE
 from bench.lab.iperf import Measured, Measurement, iperf
 from bench.lab.probe import Probe
 
@@ -56,6 +57,7 @@ def main() -> int:
             start(lab)
             measure_bond(lab, seconds, alone)
             pull_a_modem(lab, seconds)
+            judge_the_links(lab)
             if options.keep:
                 keep(lab)
             say("\ntaking everything down")
@@ -143,6 +145,19 @@ def pull_a_modem(lab: Lab, seconds: float) -> None:
     say(f"  {EVERY * 1000:.0f} ms, {trace.lost} got no answer; the longest silence was", end=" ")
     say(f"{trace.longest_gap * 1000:.0f} ms")
     say(f"\nmpbond status, while {name} was out\n{shown}")
+
+
+def judge_the_links(lab: Lab) -> None:
+    """Says how punctual the emulated links were, so that nobody takes their limits for mpbond's."""
+    seen = lab.lateness()
+    say(
+        f"\nthe emulated links: of {seen.count} packets, 99 % left within {seen.p99 * 1000:.1f} ms of"
+    )
+    say(
+        f"their time, all within {seen.longest * 1000:.1f} ms; {seen.unread} found the emulator busy"
+    )
+    if seen.p99 > LATE or seen.unread:
+        say("So this machine was too busy: the figures above are its limits, not only mpbond's.")
 
 
 def wait_for(lab: Lab, moment: float) -> None:

@@ -179,8 +179,10 @@ def build_modem(spaces: Namespaces, link: Link) -> None:
             "net/ipv6/conf/all/forwarding": int(spec.ipv6),
             "net/netfilter/nf_conntrack_udp_timeout": spec.nat_timeout,
             "net/netfilter/nf_conntrack_udp_timeout_stream": spec.nat_timeout_stream,
+            **_quiet("wan", spec),
         },
     )
+    spaces.sysctl("net", _quiet(link.modem, spec))
     spaces.ip(
         link.modem,
         # keeps the device an IPv4 one while its public address changes
@@ -200,6 +202,11 @@ def build_modem(spaces: Namespaces, link: Link) -> None:
         spaces.ip("net", f"route add {link.prefix6}::/64 dev {link.modem}")
     spaces.nft(link.modem, modem_rules(link))
     plug(spaces, link)
+
+
+def _quiet(device: str, spec: LinkSpec) -> dict[str, int]:
+    """Keeps multicast of a family not in use off a link, which would give it other packets each time."""
+    return {f"net/ipv6/conf/{device}/disable_ipv6": int(not spec.ipv6)}
 
 
 def modem_rules(link: Link) -> str:

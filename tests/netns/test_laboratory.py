@@ -15,6 +15,8 @@ import pytest
 from bench.lab import LabError, LinkSpec, topology
 from bench.lab.iperf import Measurement, iperf
 from bench.lab.probe import Probe
+from bench.lab.selfcheck import selfcheck
+from bench.links.shape import Profile, Shape, Step
 
 WEB, WEB6 = topology.WEB
 
@@ -57,6 +59,70 @@ def test_loss_is_as_asked(laboratory):
     lab = laboratory(LinkSpec.plain(loss=0.1))
     said = lab.run("client", "ping", "-c", "500", "-i", "0.002", "-W", "1", WEB, check=False).stdout
     assert len(re.findall("icmp_seq", said)) / 500 == pytest.approx(0.9**2, abs=0.08)
+
+
+def test_after_a_restart_the_links_do_the_same_again(laboratory):
+    lab = laboratory(LinkSpec.plain(loss=0.2))
+    ping = ("ping", "-n", "-c", "200", "-i", "0.002", "-W", "1", WEB)
+    heard, moments = [], []
+    for seed in (5, 5, 6):
+        lab.silence(0)
+        lab.shape(0, loss=1.0)
+        moments.append((time.monotonic(), lab.restart_links(seed), time.monotonic()))
+        assert lab.ledgers()[0]["up"].packets == 0
+        said = lab.run("client", *ping, check=False).stdout
+        heard.append(re.findall(r"icmp_seq=(\d+)", said))
+    assert heard[0] == heard[1] != heard[2]
+    assert all(before < zero < after for before, zero, after in moments)
+
+
+def test_the_books_tell_what_every_link_carried_and_when(laboratory):
+    lab = laboratory(LinkSpec.plain(rate_down=4e6), LinkSpec())
+    lab.restart_links()
+    iperf(lab, WEB, device="wwan0", udp_rate=8e6, seconds=2)
+    first, second = lab.ledgers()
+    down = first["down"]
+    assert second["down"].packets == second["up"].packets == 0
+    assert down.packets > 1500
+    assert down.full == pytest.approx(down.packets / 2, rel=0.1)
+    assert sum(down.used) == down.carried
+    assert max(down.used) <= 4e6 / 8 / 10 + 1500
+    assert down.wait_quantile(0.9) == pytest.approx(0.2, abs=0.01)
+    lateness, delivered = lab.lateness(), lab.report()
+    assert 0 < lateness.count <= delivered["0 up"]["carried"] + delivered["0 down"]["carried"]
+    assert lateness.p50 <= lateness.p99 <= lateness.longest
+    assert (lateness.unread, lateness.overrun) == (0, 0)
+
+
+def test_a_link_can_double_and_lose_packets_from_now_on(laboratory):
+    lab = laboratory(LinkSpec())
+    ping = ("ping", "-c", "5", "-i", "0.05", "-W", "1", WEB)
+    lab.shape(0, "down", duplicate=1.0)
+    assert lab.run("client", *ping).stdout.count("DUP!") == 4  # ping does not wait for the last
+    lab.shape(0, "down", duplicate=0.0)
+    lab.lose(0, 1.0)
+    assert "100% packet loss" in lab.run("client", *ping, check=False).stdout
+    lab.lose(0, None)
+    assert " 0% packet loss" in lab.run("client", *ping).stdout
+
+
+def test_only_a_constant_rate_can_be_changed(laboratory):
+    varying = Shape(rate=Profile((Step(0, 8e6), Step(1, 4e6)), period=2))
+    lab = laboratory(LinkSpec(down=varying))
+    lab.rate(0, up=1e6)
+    with pytest.raises(LabError, match="link 0 has no constant rate down"):
+        lab.rate(0, down=1e6)
+
+
+def test_modems_can_have_subnets_of_their_own_and_be_shared_with_a_stranger(laboratory):
+    lab = laboratory(LinkSpec(), LinkSpec(), distinct=True, rival=1)
+    routes = lab.run("client", "ip", "route").stdout
+    assert "192.168.8.0/24 dev wwan0 scope link src 192.168.8.100" in routes
+    assert "192.168.9.0/24 dev wwan1 scope link src 192.168.9.100" in routes
+    lab.restart_links()
+    for box in ("client", "rival1"):
+        assert " 0% packet loss" in lab.run(box, "ping", "-c", "3", "-i", "0.05", WEB).stdout
+    assert [each["up"].packets for each in lab.ledgers()] == [3, 3]
 
 
 def test_a_new_address_or_port_replaces_the_mapping(laboratory):
@@ -115,7 +181,17 @@ def namespaces(run_id):
     return [each for each in os.listdir("/run/netns") if each.startswith(f"mpb{run_id}-")]
 
 
-def test_the_emulator_carries_six_full_links_in_half_a_core(laboratory):
+def test_the_emulator_is_measured_and_judged():
+    found = selfcheck(seconds=0.5)
+    assert list(found["loads"]) == ["low", "500 Mbit/s"]
+    for name, load in found["loads"].items():
+        assert name in found["text"]
+        assert all(abs(error) < 0.05 for error in load["rate_errors"])
+        assert 0 <= load["delay_p50"] <= load["delay_p99"]
+    assert ("keeps rates" in found["text"]) == found["ok"]
+
+
+def test_the_emulator_carries_six_full_links_in_a_fifth_of_a_core(laboratory):
     lab = laboratory(*[LinkSpec.plain(delay=0.01)] * 6)
     before, began = cpu_seconds(lab), time.monotonic()
     runs = [
@@ -124,7 +200,7 @@ def test_the_emulator_carries_six_full_links_in_half_a_core(laboratory):
     ]
     for run in runs:
         assert run.result().rate == pytest.approx(8e6 * 1200 / 1228, rel=0.03)
-    assert (cpu_seconds(lab) - before) / (time.monotonic() - began) < 0.5
+    assert (cpu_seconds(lab) - before) / (time.monotonic() - began) < 0.2
 
 
 def cpu_seconds(lab):
