@@ -12,7 +12,17 @@ from bench.lab.emulator import description, ledger_of, loss_order
 from bench.links.draws import threshold
 from bench.links.link import Link
 from bench.links.rates import nanoseconds
-from bench.links.shape import Constant, RandomLoss, Shape
+from bench.links.shape import (
+    Background,
+    Constant,
+    Outages,
+    Policer,
+    Profile,
+    RandomLoss,
+    Shape,
+    Step,
+    Trace,
+)
 from tests.replay import replay, sanitized
 from tests.shapes import durations, rates, shapes, shares, sizes
 
@@ -86,10 +96,8 @@ def emulator():
     return sanitized()
 
 
-@settings(deadline=None, max_examples=400)
-@given(shapes, st.integers(0, 2**63), st.integers(1000, 1500), events, events)
-def test_both_links_do_the_same(emulator, shape, seed, mtu, first, second):
-    """Also after a restart, which undoes every change; the seed may be another one then."""
+def compare(emulator, shape, seed, mtu, first, second):
+    """Drives both, restarts, which undoes every change, and drives both again with another seed."""
     orders = [*description([(Shape(), shape, mtu)], None), f"set 0 up seed {seed}", "start"]
     expected = [None] * len(orders)
     more, told = drive(shape, seed, mtu, first)
@@ -98,3 +106,39 @@ def test_both_links_do_the_same(emulator, shape, seed, mtu, first, second):
     more, told = drive(shape, seed + 1, mtu, second)
     answers = [understood(answer) for answer in replay(emulator, orders + more)]
     assert answers == expected + told
+
+
+@settings(deadline=None, max_examples=250)
+@given(shapes, st.integers(0, 2**63), st.integers(1000, 1500), events, events)
+def test_both_links_do_the_same(emulator, shape, seed, mtu, first, second):
+    compare(emulator, shape, seed, mtu, first, second)
+
+
+MS = 1_000_000
+BYTES = 1000  # take 1 ms at 8 Mbit/s
+EDGES = {
+    "the queue is exactly long enough": Shape(queue=0.002),
+    "a packet comes when the one before has just passed": Shape(queue_bytes=1000),
+    "jitter is drawn anew exactly when it may be": Shape(jitter=0.005),
+    "somebody else's packet comes at the same time": Shape(
+        queue_bytes=1000, background=Background(8e5, 1000)
+    ),
+    "an outage begins and ends": Shape(outages=Outages(((0.001, 0.002), (0.010, 0.011)))),
+    "a step begins and ends": Shape(
+        rate=Profile((Step(0, 8e6), Step(0.001, 0, 0.005), Step(0.002, 4e6)), 0.010)
+    ),
+    "the policer has exactly enough": Shape(policer=Policer(8e6, 2000)),
+    "an opportunity comes now": Shape(rate=Trace((0, 1, 2, 10), scale=1000 / 1504)),
+}
+
+
+@pytest.mark.parametrize("edge", EDGES)
+def test_both_links_do_the_same_at_the_very_edge(emulator, edge):
+    """Packets of 1 ms at all whole milliseconds, once one by one and once in twos and threes."""
+    ones = [(MS, BYTES)] * 25
+    more = [(step * MS, BYTES) for step in (0, 0, 0, 1, 0, 1, 1, 0, 0, 2, 0, 5, 0, 0, 0, 9, 1, 0)]
+    compare(emulator, EDGES[edge], 7, 1500, ones, more)
+
+
+def test_a_packet_of_the_mtu_passes_and_a_byte_more_does_not(emulator):
+    compare(emulator, Shape(), 1, 1000, [(0, 1000), (MS, 1001)], [(0, 999)])
