@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Read = Callable[[Result], float | None]
 
 MORE, LESS = 1, -1
-NOT_CARRYING = ("emulator", "generators")
+NOT_CARRYING = ("emulator", "generators", "simulator")
 """Processes of the laboratory itself."""
 
 
@@ -106,9 +106,8 @@ def span(result: Result) -> float:
 
 def cpu(result: Result) -> float | None:
     """Return seconds of CPU for 1e9 bytes of goodput of the processes that carry it."""
-    if not result.cpu_per_gb or not has_rate(result) or result.clock == "sim":
-        return None
-    return sum(used for name, used in result.cpu_per_gb.items() if name not in NOT_CARRYING)
+    carrying = [used for name, used in result.cpu_per_gb.items() if name not in NOT_CARRYING]
+    return sum(carrying) if carrying and has_rate(result) else None
 
 
 def _scaled(read: Read, factor: float) -> Read:

@@ -61,9 +61,9 @@ def provenance(results: Sequence[Result]) -> str:
         for one in results
     )
     days = sorted(one.started[:10] for one in results)
-    lengths = sorted({one.seconds for one in results})
+    lengths = " or ".join(f"{length:g}" for length in sorted({one.seconds for one in results}))
     lines = [
-        f"{len(results)} measurement{'s' * (len(results) != 1)} of {' or '.join(f'{length:g}' for length in lengths)} s each"
+        f"{len(results)} measurement{'s' * (len(results) != 1)} of {lengths} s each"
         + (f", of which {len(valid)} count" * (len(valid) < len(results))),
         f"made {days[0]}" + (f" to {days[-1]}" if days[-1] != days[0] else ""),
         f"on {'; '.join(machines)}",

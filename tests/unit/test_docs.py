@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from bench.report import benchmarks
+from bench.report.figures import METRICS
+from bench.scenarios import SCENARIOS
+from bench.workloads import WORKLOADS
 from mpbond.config import client as client_keys
 from mpbond.config import model
 from mpbond.config import server as server_keys
@@ -115,6 +119,24 @@ DEFAULTS = [
 def test_defaults_of_the_configuration_are_those_of_the_code(heading, key, said):
     fields = {field.name: field for field in dataclasses.fields(TABLES[heading][1])}
     assert plain(fields[key].default) == tomllib.loads(f"x = {said}")["x"]
+
+
+BENCHMARKS = (ROOT / "docs/benchmarks.md").read_text()
+
+
+def test_the_figures_of_the_benchmarks_can_be_made(tmp_path):
+    """Nothing was measured here, but every block is known and has its words."""
+    page = tmp_path / "benchmarks.md"
+    page.write_text(BENCHMARKS)
+    benchmarks.write([], page)
+    assert page.read_text().count("<!-- end -->") == BENCHMARKS.count("<!-- made: ")
+
+
+def test_the_benchmarks_name_what_is_there():
+    known = {"sim", "lab", *SCENARIOS, *WORKLOADS, *METRICS}
+    blocks = [what.split() for what in re.findall(r"<!-- made: (.*?) -->", BENCHMARKS)]
+    assert blocks
+    assert {word for _, *words in blocks for word in words} <= known
 
 
 def plain(default):
