@@ -133,14 +133,14 @@ def _plans() -> Iterator[Plan]:
     )
     yield Plan(
         name="agreement",
-        title="the same on both clocks, to hold the simulator against the namespaces, 20 s",
+        title="the same on both clocks, to hold the simulator against the namespaces, 12 s",
         parts=tuple(
             Part(
                 clock=clock,
                 scenarios=_AGREEING,
                 systems=("bare", "rr+hold", "weighted"),
                 workloads=("tcp1_down_cubic", "tcp1_up_cubic"),
-                seconds=20,
+                seconds=12,
             )
             for clock in (SIM, LAB)
         ),

@@ -68,16 +68,18 @@ def write(results: Sequence[Result], path: Path) -> None:
 
 
 def _blocks(results: Sequence[Result], directory: Path) -> dict[str, Block]:
+    shown = tables.alike(results)
+
     def drawn(make: Callable[..., Picture]) -> Callable[..., str]:
-        return lambda *names: make(results, *names).put(directory, f"{directory.name}/")
+        return lambda *names: make(shown, *names).put(directory, f"{directory.name}/")
 
     def overview(clock: str, workload: str, metric: str) -> str:
         if metric not in METRICS:
             raise unknown("metric", metric, METRICS)
-        return tables.overview(pick(results, clock=clock, workload=workload), METRICS[metric])
+        return tables.overview(pick(shown, clock=clock, workload=workload), METRICS[metric])
 
     def details(clock: str, scenario: str, workload: str) -> str:
-        return tables.details(pick(results, clock=clock, scenario=scenario, workload=workload))
+        return tables.details(pick(shown, clock=clock, scenario=scenario, workload=workload))
 
     return {
         "provenance": (0, lambda: page.provenance(results) if results else ""),

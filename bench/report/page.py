@@ -39,7 +39,11 @@ def write(results: Sequence[Result], directory: Path, *, plots: bool = True) -> 
     page = directory / "report.md"
     sections = ["# Measurements\n", provenance(results), READING + "\n"]
     for clock in CLOCKS:
-        sections += _clock(pick(results, clock=clock), clock, directory if plots else None)
+        lengths = sorted({one.seconds for one in pick(results, clock=clock)})
+        for length in lengths:
+            group = [one for one in pick(results, clock=clock) if one.seconds == length]
+            sections += [f"## {CLOCKS[clock]}, {length:g} s\n"]
+            sections += _clock(group, clock, directory if plots else None)
     refused = markdown.refused(results)
     if refused:
         sections += ["## What does not count\n", refused]
@@ -75,9 +79,7 @@ def provenance(results: Sequence[Result]) -> str:
 
 
 def _clock(results: Sequence[Result], clock: str, directory: Path | None) -> list[str]:
-    if not results:
-        return []
-    sections = [f"## {CLOCKS[clock]}\n"]
+    sections = []
     for workload in _ordered(distinct(results, "workload")):
         group = pick(results, workload=workload)
         title = _title(workload)

@@ -46,7 +46,7 @@ def summary(results: Sequence[Result], clock: str, workload: str) -> Picture:
         for scenario in distinct(group, "scenario")
     ]
     return Picture(
-        f"{clock}-{workload}-efficiency",
+        _name(group, clock, workload, "efficiency"),
         f"Goodput as a share of what all links offered: {_title(workload)}",
         lambda file: plots.summary(shown, file),
     )
@@ -56,7 +56,7 @@ def throughput(results: Sequence[Result], clock: str, scenario: str, workload: s
     """What every link carried over time, by system."""
     chosen = _typical(pick(results, clock=clock, scenario=scenario, workload=workload))
     return Picture(
-        f"{clock}-{scenario}-{workload}-throughput",
+        _name(chosen, clock, scenario, workload, "throughput"),
         f"What each link of {scenario} carried over time: {_title(workload)}",
         lambda file: plots.throughput(chosen, file),
     )
@@ -66,7 +66,7 @@ def queues(results: Sequence[Result], clock: str, scenario: str, workload: str) 
     """How long packets stood in the links' queues over time, by system."""
     chosen = _typical(pick(results, clock=clock, scenario=scenario, workload=workload))
     return Picture(
-        f"{clock}-{scenario}-{workload}-queues",
+        _name(chosen, clock, scenario, workload, "queues"),
         f"How long packets stood in the queue of each link of {scenario}: {_title(workload)}",
         lambda file: plots.queue_delay(chosen, file),
     )
@@ -80,10 +80,16 @@ def voice(results: Sequence[Result], clock: str, workload: str) -> Picture:
         for scenario in distinct(group, "scenario")
     ]
     return Picture(
-        f"{clock}-{workload}-call",
+        _name(group, clock, workload, "call"),
         f"Share of a call's packets that came back within a time: {_title(workload)}",
         lambda file: plots.voice(shown, file),
     )
+
+
+def _name(results: Sequence[Result], *words: str) -> str:
+    """Return a name that no plot of another length has."""
+    lengths = [f"{length:g}s" for length in sorted({one.seconds for one in results})]
+    return "-".join([*words, *lengths])
 
 
 def _typical(results: Sequence[Result]) -> list[Result]:

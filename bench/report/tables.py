@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from typing import TYPE_CHECKING
 
 from bench import systems
@@ -58,6 +59,16 @@ def pick(results: Iterable[Result], **fields: str) -> list[Result]:
     ]
 
 
+def alike(results: Sequence[Result]) -> list[Result]:
+    """Return of each clock the results of the length that most have: others are no repetitions."""
+    lengths = {
+        clock: collections.Counter(one.seconds for one in pick(results, clock=clock))
+        for clock in distinct(results, "clock")
+    }
+    common = {clock: counter.most_common(1)[0][0] for clock, counter in lengths.items()}
+    return [one for one in results if one.seconds == common[one.clock]]
+
+
 def overview(results: Sequence[Result], metric: Metric) -> str:
     """Return a metric by scenario and system, of results of one clock and workload; "" if none."""
     names = [name for name in systems_of(results) if ":" not in name]
@@ -104,10 +115,10 @@ def relative(results: Sequence[Result]) -> list[Metric]:
 def agreement(results: Sequence[Result]) -> str:
     """Return efficiency on both clocks, side by side, of what was measured on both; "" if nothing."""
     metric = METRICS["efficiency"]
-    sides: dict[str, dict[tuple[str, str, str], list[Result]]] = {"sim": {}, "lab": {}}
+    sides: dict[str, dict[tuple[str, str, str, float], list[Result]]] = {"sim": {}, "lab": {}}
     for one in results:
         if one.clock in sides:
-            key = (one.scenario, one.system, one.workload)
+            key = (one.scenario, one.system, one.workload, one.seconds)
             sides[one.clock].setdefault(key, []).append(one)
     rows = []
     for key in sides["lab"]:
@@ -119,7 +130,12 @@ def agreement(results: Sequence[Result]) -> str:
         near = abs(ratio - 1) <= AGREEMENT
         texts = [markdown.with_spread(one, metric) for one in (sim, lab)]
         rows.append(
-            [*(f"`{name}`" for name in key), *texts, f"{ratio:.2f}", "yes" if near else "**no**"]
+            [
+                *(f"`{name}`" for name in key[:3]),
+                *texts,
+                f"{ratio:.2f}",
+                "yes" if near else "**no**",
+            ]
         )
     head = ["scenario", "system", "workload", "simulator", "namespaces", "ratio", "within 10 %"]
     return markdown.table(head, rows, "lllrrrl") if rows else ""

@@ -173,6 +173,16 @@ def test_agreement_is_judged_by_a_tenth():
     ]
 
 
+def test_measurements_of_another_length_are_no_repetitions(tmp_path):
+    short, long = carrying(16.0), dataclasses.replace(carrying(32.0), seconds=8.0)
+    text = page.write([short, long], tmp_path, plots=False).read_text()
+    assert "real clock, 4 s\n" in text
+    assert "real clock, 8 s\n" in text
+    assert cells(text, "`equal4`") == ["32.0", "0.50"]
+    assert tables.alike([short, long, dataclasses.replace(short, seed=2)])[-1].seed == 2
+    assert tables.agreement([short, dataclasses.replace(long, clock="sim")]) == ""
+
+
 PAGE = """\
 # Words of a person
 
@@ -197,8 +207,8 @@ def test_the_page_of_benchmarks_keeps_its_words_and_renews_its_figures(results, 
     assert "More words." in once
     assert "old" not in once
     assert cells(once, "`equal4`")[0] == "32.0"
-    assert "](benchmarks/lab-tcp1_down_cubic-efficiency.png)" in once
-    assert (tmp_path / "benchmarks/lab-tcp1_down_cubic-efficiency.png").exists()
+    assert "](benchmarks/lab-tcp1_down_cubic-efficiency-4s.png)" in once
+    assert (tmp_path / "benchmarks/lab-tcp1_down_cubic-efficiency-4s.png").exists()
     assert "udp efficiency -->\n\nNot measured.\n\n<!-- end -->" in once
     benchmarks.write(results, file)
     assert file.read_text() == once
