@@ -236,7 +236,7 @@ class World:
         """
         endpoint, now = side.endpoint, self.now
         side.turning = True
-        if endpoint.next_timeout(now) <= now:
+        if side.due <= now:
             endpoint.handle_timeout(now)
         while True:
             while (transmit := endpoint.poll_transmit(now)) is not None:

@@ -244,11 +244,11 @@ class ClientEndpoint(Endpoint):
     def _deaf_since(self, session: Session) -> float:
         """When asking without an answer has lasted too long; a dead path's probes are no asking."""
         paths = session.paths.values()
-        up = [path for path in paths if path.up]
-        waiting = [path.sent.oldest for path in up or paths]
-        oldest = min((sent.time for sent in waiting if sent is not None), default=None)
-        if oldest is None:
-            return float("inf")
+        oldest = float("inf")
+        for path in [path for path in paths if path.up] or paths:
+            sent = path.sent.oldest
+            if sent is not None and sent.time < oldest:
+                oldest = sent.time
         return max(oldest, session.last_received) + DEAF_AFTER
 
     def _ask(self, now: float) -> None:

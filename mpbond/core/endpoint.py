@@ -42,6 +42,7 @@ class Endpoint:
         self._rng = rng
         self._by_index: dict[int, tuple[Session, Keypair]] = {}
         self._dirty: dict[bytes, Session] = {}
+        self._undated: dict[bytes, Session] = {}
         self._deadlines: dict[bytes, float] = {}
         self._heap: list[tuple[float, bytes]] = []
         self._transmits: deque[Transmit] = deque()
@@ -73,6 +74,7 @@ class Endpoint:
 
     def handle_timeout(self, now: float) -> None:
         """Run what is due by `now`."""
+        self._date(now)
         heap = self._heap
         while heap and heap[0][0] <= now + 1e-9:
             due, session_id = heappop(heap)
@@ -115,6 +117,7 @@ class Endpoint:
         """When to call `handle_timeout` next."""
         if self._dirty:
             self._settle(now)
+        self._date(now)
         while self._heap and self._deadlines.get(self._heap[0][1]) != self._heap[0][0]:
             heappop(self._heap)
         return self._heap[0][0] if self._heap else now + 3600.0
@@ -182,6 +185,7 @@ class Endpoint:
         session.indices = set()
         self.sessions.pop(session.id, None)
         self._dirty.pop(session.id, None)
+        self._undated.pop(session.id, None)
         self._deadlines.pop(session.id, None)
 
     def _handle_datagram(
@@ -227,7 +231,7 @@ class Endpoint:
             self._on_closed(session, *session.closed, now)
 
     def _settle(self, now: float) -> None:
-        """Finish what was begun: deliver, flush and re-arm every session that something touched."""
+        """Finish what was begun: deliver and flush every session that something touched."""
         while self._dirty:
             _, session = self._dirty.popitem()
             for message in session.control.inbox:
@@ -238,8 +242,14 @@ class Endpoint:
                 self._deliver(session, packets, now)
             self._transmits.extend(session.flush(now))
             self._events.extend(session.poll_path_events())
-            if session.id in self.sessions:
+            self._undated[session.id] = session
+
+    def _date(self, now: float) -> None:
+        """Put down when each session wants to be called that has been settled since the last time."""
+        while self._undated:
+            session_id, session = self._undated.popitem()
+            if session_id in self.sessions:
                 deadline = self._session_deadline(session, now)
-                if self._deadlines.get(session.id) != deadline:
-                    self._deadlines[session.id] = deadline
-                    heappush(self._heap, (deadline, session.id))
+                if self._deadlines.get(session_id) != deadline:
+                    self._deadlines[session_id] = deadline
+                    heappush(self._heap, (deadline, session_id))

@@ -92,11 +92,17 @@ class Sender:
 
     def flush(self, receiver: Receiver, pair: Keypair, now: float) -> list[Transmit]:
         """Build everything that can leave now."""
+        waiting = [path for path in self._paths.values() if path.pending or path.challenges]
+        due = receiver.ack_timer.due
+        ack_due = due is not None and due <= now + 1e-9
+        if not (waiting or ack_due or self.resend or len(self.queue)):
+            return []
         candidates = self.candidates()
-        done = self._collect_challenges()
+        done = _collect_challenges(waiting)
         builders: dict[int, Builder] = {}
-        self._add_ack(builders, candidates, receiver, now)
-        self._add_pending(builders, done)
+        if ack_due:
+            self._add_ack(builders, candidates, receiver, now)
+        self._add_pending(builders, waiting, done)
         self._add_resends(builders, candidates, done)
         if candidates and len(self.queue):
             self._add_packets(builders, candidates, done)
@@ -151,20 +157,13 @@ class Sender:
     def _unmarked(self) -> list[Path]:
         if self.scheduler.per_flow or self.hold_override == 0:
             return []
-        return [path for path in self._paths.values() if path.up and path.order_sent < self._order]
+        order = self._order
+        return [path for path in self._paths.values() if path.order_sent < order and path.up]
 
-    def _collect_challenges(self) -> list[Builder]:
-        builders = []
-        for path in self._paths.values():
-            for address, item in path.challenges:
-                builder = Builder(path, address)
-                builder.add(item, eliciting=False)
-                builders.append(builder)
-            path.challenges.clear()
-        return builders
-
-    def _add_pending(self, builders: dict[int, Builder], done: list[Builder]) -> None:
-        for path in self._paths.values():
+    def _add_pending(
+        self, builders: dict[int, Builder], paths: list[Path], done: list[Builder]
+    ) -> None:
+        for path in paths:
             if path.pending and path.may_send(path.mtu // 4):
                 waiting, path.pending = path.pending, []
                 for item in waiting:
@@ -178,8 +177,6 @@ class Sender:
         receiver: Receiver,
         now: float,
     ) -> None:
-        if receiver.ack_timer.due is None or receiver.ack_timer.due > now + 1e-9:
-            return
         if not candidates:
             receiver.ack_timer.due = None  # the next datagram, if any comes, arms it again
             return
@@ -282,6 +279,17 @@ class Sender:
             )
             for builder, item, datagram in zip(builders, batch, seal(pair, batch), strict=True)
         ]
+
+
+def _collect_challenges(paths: list[Path]) -> list[Builder]:
+    builders = []
+    for path in paths:
+        for address, item in path.challenges:
+            builder = Builder(path, address)
+            builder.add(item, eliciting=False)
+            builders.append(builder)
+        path.challenges.clear()
+    return builders
 
 
 def _room_for(

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 MAXIMUM_PATHS = 32  # live at once
 LAST_PATH_ID = 255
 REKEY_MARGIN = 5.0  # seconds before a keepalive would need a key that may no longer send
+NEVER = float("inf")
 _PING = frame(PING)
 
 
@@ -352,5 +353,9 @@ class Session:
         return self.socket_mtu.get(socket, DEFAULT_MTU)
 
     def _ack_interval(self) -> float:
-        rtts = [path.rtt.smoothed for path in self.paths.values() if path.rtt.has_sample]
-        return ack_interval(min(rtts, default=INITIAL_RTT))
+        smallest = NEVER
+        for path in self.paths.values():
+            rtt = path.rtt
+            if rtt.samples and rtt.smoothed < smallest:
+                smallest = rtt.smoothed
+        return ack_interval(INITIAL_RTT if smallest == NEVER else smallest)

@@ -77,14 +77,16 @@ class Watch:
             path.prover.on_timeout(path, now)
 
     def _path_timeout(self, path: Path) -> float:
-        due = min(
-            self._keepalive_time(path), self._silence_time(path), self._receive_silence_time(path)
-        )
-        probe = path.liveness.next_probe if path.usable else None
-        for other in (path.sent.loss_time(path.patience), path.tail_due, probe):
-            if other is not None and other < due:
-                due = other
-        return due
+        due = NEVER if path.tail_due is None else path.tail_due
+        if len(path.sent):
+            due = min(due, self._silence_time(path))
+            loss_time = path.sent.loss_time(path.patience)
+            if loss_time is not None and loss_time < due:
+                due = loss_time
+        if self._is_client:
+            due = min(due, self._keepalive_time(path), self._receive_silence_time(path))
+        probe = path.liveness.next_probe
+        return probe if probe is not None and probe < due and path.usable else due
 
     def _keepalive_time(self, path: Path) -> float:
         if not self._is_client or not path.up:
