@@ -10,7 +10,8 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.text import Text
 
 from bench.plans import SIM, Case, duration, estimate
 from bench.report.figures import headline
@@ -36,19 +37,18 @@ class Display:
     ) -> None:
         self.console = console or Console(stderr=True, highlight=False)
         self.out = out
-        self.jobs = jobs
         self.done = 0
         self.refused = 0
-        self._left = list(chosen)
-        self._total = len(self._left)
+        self._left = _weights(chosen, jobs)
+        self._total = len(chosen)
         self._running: list[Case] = []
         self._clock = clock
-        self._began = clock()
+        self._began = self._turned = clock()
         self._worked = 0.0  # by the estimates, what has been done
         self._progress = Progress(
             TextColumn("{task.completed:.0f} of {task.total:.0f}"),
             BarColumn(bar_width=24),
-            TimeElapsedColumn(),
+            ToGo(self),
             TextColumn("{task.description}"),
             console=self.console,
             disable=not self.console.is_terminal,
@@ -78,8 +78,8 @@ class Display:
         """It has ended: its line stays."""
         if case in self._running:
             self._running.remove(case)
-        self._left.remove(case)
-        self._worked += estimate([case], self.jobs)
+        self._worked += self._left.pop(case)
+        self._turned = self._clock()
         self.done += 1
         self.refused += not result.valid
         speed = ""
@@ -99,15 +99,33 @@ class Display:
 
     def to_go(self) -> float:
         """Return about how many seconds are left."""
-        rest = estimate(self._left, self.jobs)
-        if not self._worked:
-            return rest
-        return rest * (self._clock() - self._began) / self._worked
+        rest = sum(self._left.values())
+        if self._worked:
+            rest *= (self._turned - self._began) / self._worked
+        return max(0.0, rest - (self._clock() - self._turned))
 
     def _show(self, text: str = "") -> None:
         what = text or ", ".join(map(str, self._running))
-        self._progress.update(
-            self._task,
-            completed=self.done,
-            description=f"{duration(self.to_go())} to go · {what}",
-        )
+        self._progress.update(self._task, completed=self.done, description=what)
+
+
+def _weights(chosen: Sequence[Case], jobs: int) -> dict[Case, float]:
+    """Return the estimate (s) of every case; the first of a scenario has that of its network too."""
+    weights = {}
+    before: list[Case] = []
+    for case in chosen:
+        weights[case] = estimate([*before, case], jobs) - estimate(before, jobs)
+        before = [case]
+    return weights
+
+
+class ToGo(ProgressColumn):
+    """The time that is left."""
+
+    def __init__(self, display: Display) -> None:
+        super().__init__()
+        self._display = display
+
+    def render(self, task: Task) -> Text:
+        """Return what stands in the column."""
+        return Text(f"{duration(self._display.to_go())} to go")
