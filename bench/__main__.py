@@ -174,7 +174,7 @@ def report(files: tuple[Path, ...], out: Path, no_plots: bool) -> None:
     """Makes a report: Markdown, with plots as PNG."""
     from bench.report import page
 
-    found = results.read(*files)
+    found = results.newest(results.read(*files))
     written = page.write(found, out, plots=not no_plots)
     click.echo(f"{written} tells of {_count(len(found), 'measurement')}")
 
@@ -187,7 +187,7 @@ def compare(before: Path, after: Path, everything: bool) -> None:
     """Compares two result files and marks what has changed beyond the noise."""
     from bench import compare as comparing
 
-    found = comparing.compare(results.read(before), results.read(after))
+    found = comparing.compare(*(results.newest(results.read(file)) for file in (before, after)))
     click.echo(comparing.table(found, everything=everything))
 
 
@@ -204,7 +204,7 @@ def docs(files: tuple[Path, ...], out: Path) -> None:
     """Brings the figures of docs/benchmarks.md up to date."""
     from bench.report import benchmarks
 
-    benchmarks.write(results.read(*files), out)
+    benchmarks.write(results.newest(results.read(*files)), out)
     click.echo(f"{out} is up to date")
 
 

@@ -11,6 +11,7 @@ from bench.results.record import (
     Udp,
     Voice,
     append,
+    newest,
     read,
 )
 
@@ -29,6 +30,7 @@ __all__ = [
     "commit",
     "failed",
     "measured",
+    "newest",
     "now",
     "read",
 ]

@@ -240,6 +240,12 @@ def read(*paths: Path) -> list[Result]:
     return list(found.values())
 
 
+def newest(results: Iterable[Result]) -> list[Result]:
+    """Return of those that differ in nothing but the commit the last one."""
+    found = {result.key._replace(commit=""): result for result in results}
+    return list(found.values())
+
+
 def append(path: Path, results: Iterable[Result]) -> None:
     """Write results behind those that are there, a line each.
 

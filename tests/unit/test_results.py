@@ -212,3 +212,9 @@ def test_repetitions_seeds_and_commits_make_different_keys():
         dataclasses.replace(base, versions={"commit": "another"}),
     ]
     assert len({one.key for one in [base, *others]}) == 5
+
+
+def test_reports_take_the_newest_of_what_several_commits_measured():
+    old, other = made(share=0.5), made(system="bare")
+    new = dataclasses.replace(made(share=0.8), versions={"commit": "another"})
+    assert results.newest([old, other, new]) == [new, other]
