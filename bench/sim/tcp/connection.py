@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Self
 
 from bench.sim.tcp.flow import NEVER, ticks
+from bench.sim.tcp.opening import Opening
 from bench.sim.tcp.receiver import SCALE, WINDOW, Receiver
 from bench.sim.tcp.segment import (
     ACK,
@@ -42,8 +43,6 @@ from bench.sim.tcp.segment import (
 )
 from bench.sim.tcp.sender import Sender
 
-SYN_TIMEOUT = 1.0
-SYN_TRIES = 7
 MOST_TIMEOUTS = 15
 ADVERTISED = min(0xFFFF, WINDOW >> SCALE)
 NO_BLOCKS: list[tuple[int, int]] = []
@@ -81,6 +80,7 @@ class Connection:
         self._ecn = ecn
         self._iss = sequence
         self._builder = Builder(local, remote, tos)
+        self._opening = Opening(self._builder, sequence, mss)
         self._tcp_at = 20 if len(local[0]) == 4 else 40
         self._fixed_at = self._tcp_at + 4
         self._sender: Sender | None = None
@@ -89,10 +89,6 @@ class Connection:
         self._pending: int | None = 0  # written before the handshake was through
         self._closing = False
         self._finishing = False
-        self._syn_flags = SYN
-        self._syn_sent = 0.0
-        self._syn_tries = 0
-        self._syn_at = NEVER
         self._scale = SCALE
         self._now = 0.0
         self._echo_congestion = False
@@ -127,7 +123,7 @@ class Connection:
         segment, options = read_handshake(packet)
         end._begin_receiving(segment.sequence, segment.value, options)
         end.state = "syn-received"
-        end._syn_flags = SYN | ACK
+        end._opening.flags = SYN | ACK
         end._send_syn(now)
         return end
 
@@ -137,6 +133,7 @@ class Connection:
         """Begin the handshake."""
         self._now = now
         self.state = "syn-sent"
+        self._opening.flags = SYN
         self._send_syn(now)
 
     def write(self, count: int | None, now: float) -> None:
@@ -173,7 +170,7 @@ class Connection:
             sender is None
             or receiver is None
             or bits & (SYN | RST | ACK) != ACK
-            or self._syn_at != NEVER
+            or self._opening.at != NEVER
         ) and not self._open(packet, bits, now):
             return
         assert sender is not None
@@ -185,7 +182,12 @@ class Connection:
         header = bits >> 12
         length = len(packet) - self._tcp_at - header * 4
         if length or bits & FIN:
-            self._take(packet, start, length, value, bits, now)
+            if self._ecn:
+                self._see_marks(packet, bits)
+            if length:
+                receiver.arrive(start, start + length, value, bits & PSH > 0, now)
+            if bits & FIN:
+                receiver.finish(start + length)
         elif value < receiver.recent:
             if ack < flow.una:
                 return  # PAWS: overtaken by a newer acknowledgement
@@ -214,7 +216,7 @@ class Connection:
         packets = self._packets
         self._packets = []
         sender, receiver = self._sender, self._receiver
-        if sender is None or receiver is None or self._syn_at != NEVER:
+        if sender is None or receiver is None or self._opening.at != NEVER:
             return packets
         flow, output = sender.flow, sender.output
         flow.now = now
@@ -233,10 +235,10 @@ class Connection:
         """When `handle_timeout` is due; infinite when it is not."""
         sender, receiver = self._sender, self._receiver
         if sender is None or receiver is None:
-            return self._syn_at
+            return self._opening.at
         due = sender.timer.at
-        if self._syn_at < due:
-            due = self._syn_at
+        if self._opening.at < due:
+            due = self._opening.at
         if sender.output.pace_at < due:
             due = sender.output.pace_at
         return receiver.ack_at if receiver.ack_at < due else due
@@ -244,8 +246,8 @@ class Connection:
     def handle_timeout(self, now: float) -> None:
         """Do what is due by now; `poll` brings the packets."""
         self._now = now
-        if self._syn_at <= now:
-            if self._syn_tries >= SYN_TRIES:
+        if self._opening.at <= now:
+            if self._opening.hopeless:
                 self._end()
                 return
             self._send_syn(now)
@@ -308,20 +310,11 @@ class Connection:
     # The handshake
 
     def _send_syn(self, now: float) -> None:
-        if not self._syn_tries:
-            self._syn_sent = now
-        self._packets.append(
-            self._builder.handshake(
-                self._iss,
-                self._receiver.next if self._receiver is not None else 0,
-                self._syn_flags,
-                ticks(now),
-                self._receiver.recent if self._receiver is not None else 0,
-                Handshake(self.mss, SCALE),
-            )
-        )
-        self._syn_at = now + SYN_TIMEOUT * 2**self._syn_tries
-        self._syn_tries += 1
+        receiver = self._receiver
+        if receiver is None:
+            self._packets.append(self._opening.send(now))
+        else:
+            self._packets.append(self._opening.send(now, receiver.next, receiver.recent))
 
     def _begin_receiving(self, sequence: int, value: int, options: Handshake) -> None:
         """The other end's SYN has come."""
@@ -370,10 +363,9 @@ class Connection:
     def _establish(self, now: float) -> None:
         assert self._sender is not None
         assert self._receiver is not None
-        self._syn_at = NEVER
         self.state = "established"
         self.established_at = now
-        round_trip = now - self._syn_sent if self._syn_tries == 1 else None
+        round_trip = self._opening.end(now)
         self._sender.start(now, round_trip)
         self._receiver.round_trip = round_trip or 0.0
 
@@ -385,20 +377,12 @@ class Connection:
         whole = [low + ((edge - low) & MASK) for edge in edges]
         return list(zip(whole[::2], whole[1::2], strict=True))
 
-    def _take(
-        self, packet: bytes, start: int, length: int, value: int, flags: int, now: float
-    ) -> None:
-        receiver = self._receiver
-        assert receiver is not None
-        if self._ecn:
-            if flags & CWR:
-                self._echo_congestion = False
-            if congested(packet):
-                self._echo_congestion = True
-        if length:
-            receiver.arrive(start, start + length, value, bool(flags & PSH), now)
-        if flags & FIN:
-            receiver.finish(start + length)
+    def _see_marks(self, packet: bytes, flags: int) -> None:
+        """Echo a mark of congestion until the other end says that it has reduced its window."""
+        if flags & CWR:
+            self._echo_congestion = False
+        if congested(packet):
+            self._echo_congestion = True
 
     def _make(self, start: int, length: int, flags: int) -> bytes:
         receiver = self._receiver
@@ -464,7 +448,7 @@ class Connection:
 
     def _end(self) -> None:
         self.state = "closed"
-        self._syn_at = NEVER
+        self._opening.at = NEVER
         if self._sender is not None:
             self._sender.timer.set(0, NEVER)
             self._sender.output.pace_at = NEVER

@@ -132,7 +132,11 @@ class Output:
 
     def _send_burst(self, room: int) -> None:
         flow = self._flow
-        limit = min(self.available, self.window_end, flow.una + BUFFER)
+        limit: float = flow.una + BUFFER
+        if self.window_end < limit:
+            limit = self.window_end
+        if self.available < limit:
+            limit = self.available
         snapshot = self._snapshot()
         mss, make, send, packets = flow.mss, self._make, self._board.send, self.packets
         burst = min(room, self._congestion.burst()) if flow.pacing_rate else room
@@ -177,7 +181,8 @@ class Output:
             timer.rearm(self._board)
         if not probe:
             timer.schedule_probe(False, self._board)
-        self._validate(flow.in_flight >= flow.cwnd)
+        in_flight = flow.packets_out - flow.sacked_out - flow.lost_out + flow.retransmitted_out
+        self._validate(in_flight >= flow.cwnd)
         self._last_sent = flow.now
 
     def _validate(self, limited: bool) -> None:

@@ -76,7 +76,8 @@ class Timer:
         limit = self.timeout
         if not advancing:
             limit += board.queue[0].sent_at - flow.now
-        if limit > 0:
-            wait = min(wait, limit)
-        self.set(PROBE, flow.now + wait)
+        if 0 < limit < wait:
+            wait = limit
+        self.kind = PROBE
+        self.at = flow.now + wait
         return True
