@@ -85,39 +85,53 @@ _AGREEING = ("equal4", "cable_adsl", "article6")
 _ALL_SYSTEMS = ("bare", "single", "mptcp", "wireguard", "rr", "rr+hold", "xor", "weighted")
 
 
+def _quick(recorded: tuple[str, ...]) -> Iterator[Part]:
+    for chosen, names in (
+        (_ALL_SYSTEMS, ("tcp1_down_cubic",)),
+        (("mptcp", "weighted"), ("tcp1_down_bbr", "tcp8_down_cubic")),
+        (("bare", "mptcp", "weighted"), ("tcp1_up_cubic", "voice_tcp")),
+    ):
+        yield Part(
+            clock=LAB, scenarios=_FIVE + recorded, systems=chosen, workloads=names, seconds=12
+        )
+
+
+def _full(own: tuple[str, ...]) -> Iterator[Part]:
+    yield Part(clock=LAB, scenarios=own, systems=_ALL_SYSTEMS, workloads=("all",))
+    yield Part(
+        clock=LAB,
+        scenarios=own,
+        systems=("bare:*", "single:*"),
+        workloads=("tcp1_down_cubic", "tcp1_up_cubic"),
+    )
+
+
+def _agreement() -> Iterator[Part]:
+    for clock in (SIM, LAB):
+        yield Part(
+            clock=clock,
+            scenarios=_AGREEING,
+            systems=("bare", "rr+hold", "weighted"),
+            workloads=("tcp1_down_cubic", "tcp1_up_cubic"),
+            seconds=12,
+        )
+
+
 def _plans() -> Iterator[Plan]:
     recorded = (LIKENESS,)
     with contextlib.suppress(BenchError):
         recorded = (_scenario(RECORDED).name,)
-
-    def lab(chosen: tuple[str, ...], *names: str) -> Part:
-        return Part(
-            clock=LAB, scenarios=_FIVE + recorded, systems=chosen, workloads=names, seconds=12
-        )
-
+    everything = tuple(name for name in scenarios.SCENARIOS if name != RECORDED or name in recorded)
+    matrix = tuple(name for name in everything if name.startswith("mq_"))
     yield Plan(
         name="quick",
         title="six scenarios in the lab, the systems that matter for each workload, 12 s",
-        parts=(
-            lab(_ALL_SYSTEMS, "tcp1_down_cubic"),
-            lab(("mptcp", "weighted"), "tcp1_down_bbr", "tcp8_down_cubic"),
-            lab(("bare", "mptcp", "weighted"), "tcp1_up_cubic", "voice_tcp"),
-        ),
+        parts=tuple(_quick(recorded)),
     )
-    everything = tuple(name for name in scenarios.SCENARIOS if name != RECORDED or name in recorded)
-    own = tuple(name for name in everything if not name.startswith("mq_"))
     yield Plan(
         name="full",
         title="every scenario but mq_…, every system and workload in the lab, each link alone, 30 s",
-        parts=(
-            Part(clock=LAB, scenarios=own, systems=_ALL_SYSTEMS, workloads=("all",)),
-            Part(
-                clock=LAB,
-                scenarios=own,
-                systems=("bare:*", "single:*"),
-                workloads=("tcp1_down_cubic", "tcp1_up_cubic"),
-            ),
-        ),
+        parts=tuple(_full(tuple(name for name in everything if name not in matrix))),
     )
     yield Plan(
         name="mq",
@@ -125,7 +139,7 @@ def _plans() -> Iterator[Plan]:
         parts=(
             Part(
                 clock=LAB,
-                scenarios=tuple(name for name in everything if name.startswith("mq_")),
+                scenarios=matrix,
                 systems=("bare", "mptcp", "rr", "rr+hold", "weighted"),
                 workloads=("tcp1_down_cubic", "tcp1_down_bbr"),
             ),
@@ -134,16 +148,7 @@ def _plans() -> Iterator[Plan]:
     yield Plan(
         name="agreement",
         title="the same on both clocks, to hold the simulator against the namespaces, 12 s",
-        parts=tuple(
-            Part(
-                clock=clock,
-                scenarios=_AGREEING,
-                systems=("bare", "rr+hold", "weighted"),
-                workloads=("tcp1_down_cubic", "tcp1_up_cubic"),
-                seconds=12,
-            )
-            for clock in (SIM, LAB)
-        ),
+        parts=tuple(_agreement()),
     )
     yield Plan(
         name="sim-all",

@@ -138,6 +138,17 @@ def _pages(field: str) -> Read:
     return read
 
 
+def _one_way(way: str) -> Read:
+    """Goodput of one direction, where data goes both ways."""
+
+    def read(result: Result) -> float | None:
+        rate = result.goodput.get(way)
+        both = all(one is not None for one in result.goodput.values())
+        return rate / 1e6 if rate is not None and both else None
+
+    return read
+
+
 def _rated(read: Read) -> Read:
     return lambda result: read(result) if has_rate(result) else None
 
@@ -146,10 +157,19 @@ METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
         Metric("goodput", "goodput, Mbit/s", _rated(_scaled(goodput, 1e-6))),
+        Metric("goodput_down", "goodput down, Mbit/s", _one_way("down")),
+        Metric("goodput_up", "goodput up, Mbit/s", _one_way("up")),
         Metric("efficiency", "of the capacity of all links", efficiency),
         Metric("efficiency_of_link", "of the link used", efficiency_of_link, better=0),
         Metric("retransmits", "sent again by TCP", lambda r: r.retransmits, 0, LESS),
         Metric("longest_stall", "longest stall, s", lambda r: r.longest_stall, 2, LESS),
+        Metric(
+            "died",
+            "connections died",
+            lambda one: None if one.alive is None else float(not one.alive),
+            0,
+            LESS,
+        ),
         Metric("pages_p50", "page p50, s", _pages("p50"), 2, LESS),
         Metric("pages_p95", "page p95, s", _pages("p95"), 2, LESS),
         Metric("pages_count", "pages", _pages("count"), 0),
@@ -158,6 +178,7 @@ METRICS: dict[str, Metric] = {
         Metric("voice_p95", "call, round trip p95, ms", _voice("round_trip", "p95", 1e3), 0, LESS),
         Metric("voice_p99", "call, round trip p99, ms", _voice("round_trip", "p99", 1e3), 0, LESS),
         Metric("voice_lost", "call, lost down, %", _voice("lost_down", None, 100), 1, LESS),
+        Metric("voice_lost_up", "call, lost up, %", _voice("lost_up", None, 100), 1, LESS),
         Metric(
             "voice_150", "call, later than 150 ms, %", _voice("later_than_150", None, 100), 1, LESS
         ),

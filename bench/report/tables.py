@@ -26,9 +26,19 @@ if TYPE_CHECKING:
     from bench.results import Result
 
 DETAILS = (
-    *("goodput", "efficiency", "retransmits", "longest_stall"),
+    *("goodput", "efficiency", "goodput_down", "goodput_up"),
+    *("retransmits", "longest_stall", "died"),
     *("pages_count", "pages_p50", "pages_p95", "pages_failed", "udp_lost", "udp_reordered"),
-    *("voice_p50", "voice_p95", "voice_p99", "voice_lost", "voice_150", "voice_300", "voice_gap"),
+    *(
+        "voice_p50",
+        "voice_p95",
+        "voice_p99",
+        "voice_lost",
+        "voice_lost_up",
+        "voice_150",
+        "voice_300",
+        "voice_gap",
+    ),
     "mos",
 )
 AGREEMENT = 0.10

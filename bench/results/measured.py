@@ -95,13 +95,7 @@ def measured(
     `ledgers` has "down" and "up" for each of `specs`; `link` is the one link that a system used, None
     for all; `cpu` are seconds by process. `reason` says why a result is not valid.
     """
-    offers = {
-        direction: [
-            Offer(getattr(spec, direction), books[direction], _absent(absences, number))
-            for number, (spec, books) in enumerate(zip(specs, ledgers, strict=True))
-        ]
-        for direction in DIRECTIONS
-    }
+    offers = _offers(specs, ledgers, absences)
     start, end = (nanoseconds(time) for time in window)
     by_link = {
         direction: [offer.bytes(start, end) for offer in offers[direction]]
@@ -135,13 +129,7 @@ def measured(
             if link is None
             else {way: _share(received[way], by_link[way][link]) for way in DIRECTIONS}
         ),
-        flows=app.flows,
-        retransmits=app.retransmits,
-        longest_stall=app.longest_stall,
-        alive=app.alive,
-        voice=call(app.voice) if app.voice is not None else None,
-        pages=_pages(app.pages, app.pages_failed) if app.pages is not None else None,
-        udp=Udp(**app.udp) if app.udp is not None else None,
+        **_told(app),
         cpu=dict(cpu or {}),
         cpu_per_gb={name: used / total * 1e9 for name, used in (cpu or {}).items() if total},
         links=[
@@ -153,6 +141,19 @@ def measured(
         valid=valid,
         reason=reason,
     )
+
+
+def _told(app: AppFigures) -> dict[str, Any]:
+    """Return the fields of a result that applications know by themselves."""
+    return {
+        "flows": app.flows,
+        "retransmits": app.retransmits,
+        "longest_stall": app.longest_stall,
+        "alive": app.alive,
+        "voice": call(app.voice) if app.voice is not None else None,
+        "pages": _pages(app.pages, app.pages_failed) if app.pages is not None else None,
+        "udp": Udp(**app.udp) if app.udp is not None else None,
+    }
 
 
 def failed(
@@ -208,6 +209,20 @@ class Offer:
             if any(low < begin + BIN and begin < high for low, high in self.absent):
                 series[number] = self.bytes(begin, begin + BIN)
         return series
+
+
+def _offers(
+    specs: Sequence[LinkSpec],
+    ledgers: Sequence[Mapping[str, Ledger]],
+    absences: Sequence[tuple[int, float, float]],
+) -> dict[str, list[Offer]]:
+    return {
+        direction: [
+            Offer(getattr(spec, direction), books[direction], _absent(absences, number))
+            for number, (spec, books) in enumerate(zip(specs, ledgers, strict=True))
+        ]
+        for direction in DIRECTIONS
+    }
 
 
 def call(figures: VoiceFigures) -> Voice:
