@@ -38,7 +38,8 @@ class Network:
     def flow(self, congestion="cubic", *, port=1000, size=None, at=0.0, **options):
         """A download; returns the client's end. The server writes when it has been connected."""
         self.options[port] = dict(congestion=congestion, size=size, **options)
-        client = Connection(local=(CLIENT, port), remote=(SERVER, 80))
+        shared = {name: options[name] for name in ("mss", "ecn") if name in options}
+        client = Connection(local=(CLIENT, port), remote=(SERVER, 80), **shared)
         self.ends["client"][port] = client
         self.at(at, lambda: (client.connect(self.now), self.drive("client", port)))
         return client

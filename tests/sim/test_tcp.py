@@ -324,8 +324,7 @@ def test_a_connection_nobody_answers_gives_up():
 
 def test_marked_packets_reduce_the_window_once_per_round_trip_without_loss():
     network = Network(link(20e6, 0.020, queue=1.0))
-    client = network.flow("cubic", ecn=True)
-    client._ecn = True
+    network.flow("cubic", ecn=True)
     network.run(1)
     server = network.server()
     before = server.cwnd

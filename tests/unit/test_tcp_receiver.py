@@ -1,6 +1,7 @@
 """The receiving half: order, blocks, and when an acknowledgement is due."""
 
 from bench.sim.tcp.receiver import COMPRESSION, DELAY, QUICK, WINDOW, Receiver
+from bench.sim.tcp.segment import FIN, PSH
 
 SIZE = 1000
 
@@ -15,7 +16,7 @@ def receiver(prompt=False):
 
 def arrive(made, *numbers, now=0.0, pushed=False):
     for number in numbers:
-        made.arrive(number * SIZE, (number + 1) * SIZE, 1, pushed, now)
+        made.arrive(number * SIZE, (number + 1) * SIZE, 1, PSH if pushed else 0, now)
 
 
 def blocks(made):
@@ -110,22 +111,22 @@ def test_behind_a_gap_three_acknowledgements_go_at_once_and_more_are_compressed(
 
 def test_what_lies_beyond_the_window_is_not_taken():
     made = receiver()
-    made.arrive(WINDOW, WINDOW + SIZE, 1, False, 0.0)
+    made.arrive(WINDOW, WINDOW + SIZE, 1, 0, 0.0)
     assert not made.selective
     assert made.due(0.0)
 
 
 def test_the_timestamp_to_return_is_that_of_the_oldest_packet_not_acknowledged():
     made = receiver()
-    made.arrive(0, SIZE, 10, False, 0.0)
-    made.arrive(SIZE, 2 * SIZE, 11, False, 0.0)
+    made.arrive(0, SIZE, 10, 0, 0.0)
+    made.arrive(SIZE, 2 * SIZE, 11, 0, 0.0)
     assert made.recent == 10
 
 
 def test_a_fin_ends_the_stream_once_everything_before_it_has_come():
     made = receiver()
     arrive(made, 1)
-    made.finish(2 * SIZE)
+    made.arrive(2 * SIZE, 2 * SIZE, 1, FIN, 0.0)
     assert not made.finished
     arrive(made, 0)
     assert made.finished

@@ -10,6 +10,7 @@ window stays what it is.
 from __future__ import annotations
 
 from bench.sim.tcp.flow import NEVER
+from bench.sim.tcp.segment import FIN, PSH
 from mpbond.core.ranges import RangeSet
 
 WINDOW = 6 << 20
@@ -53,8 +54,14 @@ class Receiver:
         self._prompt = 0
         self._prompt_at = sequence
 
-    def arrive(self, start: int, end: int, value: int, pushed: bool, now: float) -> None:
-        """Payload `start` to `end` has come with timestamp `value`."""
+    def arrive(self, start: int, end: int, value: int, flags: int, now: float) -> None:
+        """Payload `start` to `end` has come with timestamp `value`, and perhaps a FIN."""
+        if end > start:
+            self._take(start, end, value, flags & PSH > 0, now)
+        if flags & FIN:
+            self._finish(end)
+
+    def _take(self, start: int, end: int, value: int, pushed: bool, now: float) -> None:
         if end <= self.next:
             self._duplicate(start, end)
             return
@@ -81,8 +88,7 @@ class Receiver:
         self.received += self.next - before
         self._schedule(pushed, now)
 
-    def finish(self, end: int) -> None:
-        """A FIN numbered `end` has come."""
+    def _finish(self, end: int) -> None:
         if self.finished:
             self.ack_now = True
             return
