@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MEGA = 1_000_000
+DRIVE = 9
+"""The seed of generated drives, which is part of the scenario: of 16, the one most like the recordings."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,7 +216,7 @@ def lte_drive() -> tuple[LinkSpec, ...]:
 
 @scenario("four generated drives, the likeness of lte_drive")
 def lte_synthetic() -> tuple[LinkSpec, ...]:
-    return tuple(modem.generated(modems.SEED) for modem in modems.DRIVES)
+    return tuple(modem.generated(DRIVE) for modem in modems.DRIVES)
 
 
 @scenario("300/100 and 150/50 Mbit/s at 10 and 20 ms")

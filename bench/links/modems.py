@@ -1,10 +1,10 @@
 """Modems made from a seed: traces of capacity like those recorded on LTE and HSPA, and links of them.
 
 Per direction, the rate walks among levels as a Markov chain: it stays at a level for `dwell` seconds on
-average and moves to a neighbour, so that each level is as likely as any other. The levels are spread,
-in the logarithm, such that the rate is below `low` for 5 % of the time, below `middle` for half of it
-and above `high` for 5 %. The base station serves the modem in turns: every `turn` ms on average (drawn
-exponentially), the bytes that have gathered pass at once.
+average and moves to a neighbour, so that each level is as likely as any other. The levels are spread
+evenly in the square root, such that the rate is below `low` for 5 % of the time, below `middle` for
+half of it and above `high` for 5 %. The base station serves the modem in turns: every `turn` ms on
+average (drawn exponentially), the bytes that have gathered pass at once.
 
 Two things befall both directions of a modem together, each after an exponential time. A stall passes
 nothing for 0.2 s up to `longest` s; short ones are more frequent, twice the length half as likely (what
@@ -25,20 +25,23 @@ import argparse
 import dataclasses
 import functools
 import math
+import statistics
 import sys
+import zlib
 from pathlib import Path
 
 from bench.errors import BenchError
 from bench.links import traces
 from bench.links.draws import Draws, seed_of
 from bench.links.shape import OPPORTUNITY, LinkSpec, Shape, Trace
+from bench.links.traces import Statistics
 
 LEVELS = 8
 SHORTEST_STALL = 0.2
 CRAWL = 400_000.0
 """Bit/s that pass in a spike at most."""
-SEED = 1
-"""Of the traces that scenarios and comparisons use."""
+SEEDS = range(1, 10)
+"""Of the traces that stand for a modem in comparisons."""
 LENGTH = 180.0
 """Seconds of a generated trace."""
 
@@ -60,9 +63,9 @@ class Radio:
 
 
 def _spread(share: float, points: list[tuple[float, float]]) -> float:
-    """Go through points in the logarithm of the rate, straight on beyond the outer ones."""
+    """Go through points in the square root of the rate, straight on beyond the outer ones."""
     (x0, y0), (x1, y1) = points[:2] if share < points[1][0] else points[1:]
-    return math.exp(math.log(y0) + (share - x0) / (x1 - x0) * math.log(y1 / y0))
+    return (math.sqrt(y0) + (share - x0) / (x1 - x0) * (math.sqrt(y1) - math.sqrt(y0))) ** 2
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +102,13 @@ class Modem:
 
     def trace(self, direction: str, seed: int, length: float = LENGTH) -> Trace:
         """A trace of one direction, "down" or "up", that ends after `length` s or little earlier."""
+        if not 0 < length < math.inf:
+            raise BenchError(f"a trace is longer than 0 s, and not endless; {length:g} s are not")
         times = opportunities(self, direction, seed, length)
+        if not times or not times[-1]:
+            raise BenchError(
+                f"nothing passes a modem {self.name} in {length:g} s; a second is enough"
+            )
         return Trace(times, name=f"{self.name}-{seed}.{direction}")
 
     def _link(self, down: Trace, up: Trace) -> LinkSpec:
@@ -136,7 +145,7 @@ class Mishap:
 
 def mishaps(modem: Modem, seed: int, length: float) -> list[Mishap]:
     """Draw the stalls and spikes of a modem, in order and apart."""
-    chance = Chance(seed)
+    chance = Chance(_seed(modem, seed))
     never = math.inf
     stall = chance.after(modem.stalls)
     spike = never if modem.spikes is None else chance.after(modem.spikes)
@@ -157,11 +166,16 @@ def mishaps(modem: Modem, seed: int, length: float) -> list[Mishap]:
     return found
 
 
-@functools.lru_cache(maxsize=32)
+def _seed(modem: Modem, seed: int) -> int:
+    """Sets modems of one seed apart, which would stall together otherwise."""
+    return seed ^ zlib.crc32(modem.name.encode()) << 32
+
+
+@functools.lru_cache(maxsize=16)
 def opportunities(modem: Modem, direction: str, seed: int, length: float) -> tuple[int, ...]:
     """Generate the delivery opportunities (ms) of one direction of a modem."""
     radio: Radio = getattr(modem, direction)
-    chance = Chance(seed_of(seed, 0, direction))
+    chance = Chance(seed_of(_seed(modem, seed), 0, direction))
     ahead = mishaps(modem, seed, length)[::-1]
     levels = radio.levels()
     level = int(chance.share() * LEVELS)
@@ -197,9 +211,9 @@ PRESETS = {
         Modem(
             name="att",
             recording="ATT-LTE-driving-2016",
-            down=Radio(low=0.65e6, middle=4.2e6, high=12.6e6, dwell=0.3, turn=2.5),
-            up=Radio(low=0.05e6, middle=1.9e6, high=5.3e6, dwell=0.3, turn=5),
-            stalls=8,
+            down=Radio(low=0.52e6, middle=4.0e6, high=12.1e6, dwell=0.25, turn=2.5),
+            up=Radio(low=0.02e6, middle=1.75e6, high=5.5e6, dwell=0.3, turn=5),
+            stalls=9,
             longest=4.0,
             spikes=None,
             round_trip=0.050,
@@ -209,10 +223,10 @@ PRESETS = {
         Modem(
             name="tmobile",
             recording="TMobile-LTE-short",
-            down=Radio(low=3.8e6, middle=11e6, high=38e6, dwell=0.5, turn=2.5),
-            up=Radio(low=2.5e6, middle=14e6, high=30e6, dwell=2, turn=1.8),
-            stalls=25,
-            longest=1.0,
+            down=Radio(low=3.8e6, middle=14.5e6, high=39.5e6, dwell=0.35, turn=2.5),
+            up=Radio(low=2.3e6, middle=12.8e6, high=28.5e6, dwell=1.2, turn=1.6),
+            stalls=22,
+            longest=1.5,
             spikes=None,
             round_trip=0.050,
             queue_down=4_000_000,
@@ -221,10 +235,10 @@ PRESETS = {
         Modem(
             name="umts",
             recording="TMobile-UMTS-driving",
-            down=Radio(low=0.02e6, middle=1.7e6, high=5.3e6, dwell=1.5, turn=6),
-            up=Radio(low=0.06e6, middle=1.1e6, high=1.5e6, dwell=1.5, turn=9),
-            stalls=8,
-            longest=6.0,
+            down=Radio(low=0.01e6, middle=1.9e6, high=5.6e6, dwell=0.7, turn=6.5),
+            up=Radio(low=0.055e6, middle=1.35e6, high=1.46e6, dwell=0.8, turn=9.5),
+            stalls=10,
+            longest=8.0,
             spikes=120,
             round_trip=0.090,
             queue_down=500_000,
@@ -233,10 +247,10 @@ PRESETS = {
         Modem(
             name="verizon",
             recording="Verizon-LTE-short",
-            down=Radio(low=1.08e6, middle=5e6, high=12e6, dwell=1, turn=2.5),
-            up=Radio(low=1.0e6, middle=6e6, high=12e6, dwell=0.7, turn=2.5),
+            down=Radio(low=1.03e6, middle=4.1e6, high=11.6e6, dwell=0.6, turn=2.6),
+            up=Radio(low=1.1e6, middle=6.4e6, high=11.9e6, dwell=0.5, turn=2.6),
             stalls=35,
-            longest=2.0,
+            longest=3.0,
             spikes=None,
             round_trip=0.060,
             queue_down=1_250_000,
@@ -266,7 +280,10 @@ DRIVES = tuple(modem for modem in PRESETS.values() if modem.recording is not Non
 
 
 def comparison_table() -> str:
-    """Recorded and generated traces side by side in Markdown; recorded ones where they are there."""
+    """Recorded and generated traces in Markdown: a recording if it is there, and what is like it.
+
+    The figures of generated ones are medians over several seeds.
+    """
     lines = [
         "| trace | | length | mean Mbit/s | p5 / p50 / p95 per second | longest gap |",
         "|---|---|--:|--:|--:|--:|",
@@ -274,15 +291,27 @@ def comparison_table() -> str:
     for modem in PRESETS.values():
         for direction in ("down", "up"):
             path = traces.directory() / f"{modem.recording}.{direction}"
-            if modem.recording is not None and path.is_file():
-                lines.append(_row(path.name, "recorded", traces.read(path)))
-            trace = modem.trace(direction, SEED)
-            lines.append(_row(f"{modem.name} {direction}", "generated", trace))
+            if path.is_file():
+                what = traces.statistics(traces.read(path).times)
+                lines.append(_row(path.name, "recorded", what))
+            lines.append(
+                _row(f"`{modem.name}` {direction}", "generated", typical(modem, direction))
+            )
     return "\n".join(lines) + "\n"
 
 
-def _row(name: str, kind: str, trace: Trace) -> str:
-    what = traces.statistics(trace.times)
+def typical(modem: Modem, direction: str) -> Statistics:
+    """What traces of a modem are like: the median of every figure over several seeds."""
+    drawn = [traces.statistics(modem.trace(direction, seed).times) for seed in SEEDS]
+    return Statistics(
+        *(
+            statistics.median(figures)
+            for figures in zip(*map(dataclasses.astuple, drawn), strict=True)
+        )
+    )
+
+
+def _row(name: str, kind: str, what: Statistics) -> str:
     rates = " / ".join(f"{rate / 1e6:.2f}" for rate in (what.p5, what.p50, what.p95))
     return (
         f"| {name} | {kind} | {what.length:.0f} s | {what.mean / 1e6:.2f} | {rates} |"
