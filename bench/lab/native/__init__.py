@@ -24,7 +24,15 @@ SOURCES = Path(__file__).parent
 FLAGS = ("-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-Werror")
 SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 PROGRAMS = {
-    "emulator": ("emulator.c", "flight.c", "link.c", "shape.c", "text.c"),
+    "emulator": (
+        "emulator.c",
+        "flight.c",
+        "lines.c",
+        "link.c",
+        "orders.c",
+        "shape.c",
+        "text.c",
+    ),
     "blast": ("blast.c",),
 }
 """Which files make which program."""

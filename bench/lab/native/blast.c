@@ -245,6 +245,7 @@ int main(int count, char **words)
         return send_all(count - 2, words + 2);
     if (count > 5 && count <= 5 + LINKS && strcmp(words[1], "receive") == 0)
         return receive_all(count - 2, words + 2);
-    fprintf(stderr, "usage: blast send PORT SECONDS SIZE RATE… | receive ADDRESS PORT SECONDS DEVICE…\n");
+    fprintf(stderr, "usage: blast send PORT SECONDS SIZE RATE…\n"
+                    "       blast receive ADDRESS PORT SECONDS DEVICE…\n");
     return 2;
 }
