@@ -239,7 +239,7 @@ def estimate(chosen: Iterable[Case], jobs: int = 1) -> float:
     total, scenario = 0.0, None
     for case in chosen:
         if case.clock == SIM:
-            offered = sum(_scenario(case.scenario).rates("down"))
+            offered = sum(systems.mean_rates(_scenario(case.scenario).links, "down"))
             speed = SIM_COST + SIM_COST_OF_RATE * offered
             total += (case.seconds + workloads.START) * speed / jobs
             continue

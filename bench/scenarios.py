@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
 from bench.links import modems, traces
-from bench.links.capacity import mean_rate
 from bench.links.draws import Draws
 from bench.links.shape import (
     Constant,
@@ -46,15 +45,6 @@ class Scenario:
     rival: int | None = None
     """The link that somebody else's endless CUBIC download shares; it counts as capacity."""
     note: str = ""
-
-    def rates(self, direction: str) -> list[float]:
-        """The mean rates (bit/s) of the links in a direction, "down" or "up"."""
-        return [mean_rate(getattr(link, direction)) for link in self.links]
-
-    def best(self, direction: str) -> int:
-        """The link with the largest mean rate in a direction; the first of equals."""
-        rates = self.rates(direction)
-        return rates.index(max(rates))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

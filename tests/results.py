@@ -6,7 +6,7 @@ from bench import scenarios, workloads
 from bench.links.draws import seed_of
 from bench.links.link import Link
 from bench.results import AppFigures, Lateness, VoiceFigures, measured
-from bench.systems import System
+from bench.systems import System, mean_rates
 
 
 def made(
@@ -42,7 +42,7 @@ def made(
         if number not in used:
             continue
         forward = down if load.leading == "down" else up
-        rate = scene.rates(load.leading)[number] * share / 8
+        rate = mean_rates(scene.links, load.leading)[number] * share / 8
         gap = round(1500 / rate * 1e9)
         now = round(window[0] * 1e9)
         while now < window[1] * 1e9:

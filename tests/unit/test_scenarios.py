@@ -11,6 +11,7 @@ from bench.links import modems, traces
 from bench.links.capacity import capacity, timeline
 from bench.links.ledger import Ledger
 from bench.links.shape import Constant, Profile, Trace
+from bench.systems import mean_rates
 
 SECOND = 1_000_000_000
 DIRECTIONS = ("down", "up")
@@ -30,9 +31,7 @@ def test_every_scenario_can_be_made_without_recordings(name, monkeypatch, tmp_pa
     assert len(made.links) >= 2
     assert made.rival is None or made.rival < len(made.links)
     for direction in DIRECTIONS:
-        rates = made.rates(direction)
-        assert all(rate > 0 for rate in rates)
-        assert rates[made.best(direction)] == max(rates)
+        assert all(rate > 0 for rate in mean_rates(made.links, direction))
         for link in made.links:
             shape = getattr(link, direction)
             assert shape.queue is not None or shape.queue_bytes is not None
@@ -88,18 +87,17 @@ def test_missing_recordings_are_told_with_what_does_without(monkeypatch, tmp_pat
 
 def test_rates_and_delays_of_steady_links_are_as_written():
     made = scenarios.get("cable_adsl")
-    assert rounded(made.rates("down")) == [30, 20]
-    assert rounded(made.rates("up")) == [5, 1]
+    assert rounded(mean_rates(made.links, "down")) == [30, 20]
+    assert rounded(mean_rates(made.links, "up")) == [5, 1]
     assert [link.down.delay + link.up.delay for link in made.links] == [0.020, 0.040]
-    assert made.best("up") == 0
-    assert rounded(scenarios.get("policer").rates("down")) == [20, 10]
+    assert rounded(mean_rates(scenarios.get("policer").links, "down")) == [20, 10]
 
 
 def test_round_trips_of_the_modems_are_60_to_70_ms_and_nearly_6_and_2_to_5_mbits():
     made = scenarios.get("article6_calm")
     trips = [link.down.delay + link.up.delay for link in made.links]
     assert trips == pytest.approx([0.060, 0.062, 0.064, 0.066, 0.068, 0.070])
-    assert rounded(made.rates("up")) == [0.5] * 6
+    assert rounded(mean_rates(made.links, "up")) == [0.5] * 6
     for number, link in enumerate(made.links):
         low, high = (5.6e6, 6.4e6) if number < 3 else (2e6, 5e6)
         assert all(low <= step.rate <= high for step in link.down.rate.steps)
