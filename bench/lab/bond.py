@@ -96,7 +96,7 @@ class Bond:
     ) -> subprocess.Popen[str]:
         """Starts a client; with `wait`, returns once every link it joins has its path up.
 
-        A default route through the tunnel, if asked for, stands by then too.
+        Its addresses inside the tunnel and a default route, if asked for, stand by then too.
 
         `client` overrides keys of [client], `concentrator` those of [concentrator], and `link`
         gives [link.NAME] tables. The default endpoint is the server's IPv4 address.
@@ -113,6 +113,7 @@ class Bond:
             links = [each.name for each in self._lab.links if each.box == name]
             count = sum(any(fnmatch.fnmatchcase(each, one) for one in wanted) for each in links)
             self.wait_paths(name, count)
+            self._wait(name, lambda status: self._addressed(name, status["tun"]), "its addresses")
             if config["client"].get("default_route"):
                 self._wait(name, lambda status: status["default_route"], "the default route")
         return child
@@ -190,6 +191,12 @@ class Bond:
             return len([path for path in paths if path["state"] == "up"]) == count
 
         self._wait(side, enough, f"{count} paths of {side} being up", timeout)
+
+    def _addressed(self, side: str, tun: Mapping[str, Any]) -> bool:
+        """Whether a side's TUN device has the addresses of its session: the system is changed later."""
+        show = ("ip", "-o", "address", "show", "dev", tun["name"])
+        there = self._lab.run(side, *show, check=False).stdout
+        return all(f" {address} " in there for address in tun["addresses"])
 
     def _wait(
         self,
