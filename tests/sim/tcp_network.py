@@ -79,8 +79,12 @@ class Network:
 
     def _send(self, side, packet):
         direction = "down" if side == "server" else "up"
-        if self.tamper is not None and self.tamper(direction, packet):
-            return
+        if self.tamper is not None:
+            fate = self.tamper(direction, packet)  # true: gone; bytes: another one in its place
+            if isinstance(fate, bytes):
+                packet = fate
+            elif fate:
+                return
         links = self.links[direction]
         chosen = links[next(self._turn[direction]) % len(links)]
         for arrival in chosen.transmit(len(packet), round(self.now * SECOND)):

@@ -1,7 +1,11 @@
 """The receiving half: order, blocks, and when an acknowledgement is due."""
 
-from bench.sim.tcp.receiver import COMPRESSION, DELAY, QUICK, WINDOW, Receiver
+import pytest
+
+from bench.sim.tcp.flow import ticks
+from bench.sim.tcp.receiver import COMPRESSION, DELAY, QUICK, Receiver
 from bench.sim.tcp.segment import FIN, PSH
+from bench.sim.tcp.window import MOST
 
 SIZE = 1000
 
@@ -9,6 +13,7 @@ SIZE = 1000
 def receiver(prompt=False):
     """One that has got past the first packets, which are acknowledged at once, unless `prompt`."""
     made = Receiver(0, SIZE)
+    made.window.offered = MOST
     if not prompt:
         made._quick = 0
     return made
@@ -16,7 +21,7 @@ def receiver(prompt=False):
 
 def arrive(made, *numbers, now=0.0, pushed=False):
     for number in numbers:
-        made.arrive(number * SIZE, (number + 1) * SIZE, 1, PSH if pushed else 0, now)
+        made.arrive(number * SIZE, (number + 1) * SIZE, 1, 0, PSH if pushed else 0, now)
 
 
 def blocks(made):
@@ -50,6 +55,31 @@ def test_the_first_packets_are_acknowledged_one_by_one():
         made.acknowledged()
     arrive(made, QUICK)
     assert not made.due(0.0)
+
+
+def test_packets_that_open_the_window_are_acknowledged_at_once():
+    made = receiver()
+    made.window.offered = 64_000
+    for number in range(8):
+        before = made.window.offered
+        arrive(made, number)
+        assert made.due(0.0)
+        assert made.window.offered > before
+        made.acknowledged()
+    made.window.offered = MOST
+    arrive(made, 8)
+    assert not made.due(0.0)
+
+
+@pytest.mark.parametrize(("packets", "least", "most"), [(8, 64, 80), (100, 200, MOST / SIZE)])
+def test_the_window_follows_what_is_read_in_a_round_trip(packets, least, most):
+    made = Receiver(0, SIZE)
+    now = 0.0
+    for number in range(20 * packets):
+        now += 0.1 / packets
+        echo = ticks(now - 0.1)
+        made.arrive(number * SIZE, (number + 1) * SIZE, 1, echo, 0, now)
+    assert least <= made.window.offered / 1024 <= most
 
 
 def test_pushed_data_is_acknowledged_at_once():
@@ -111,22 +141,22 @@ def test_behind_a_gap_three_acknowledgements_go_at_once_and_more_are_compressed(
 
 def test_what_lies_beyond_the_window_is_not_taken():
     made = receiver()
-    made.arrive(WINDOW, WINDOW + SIZE, 1, 0, 0.0)
+    made.arrive(MOST, MOST + SIZE, 1, 0, 0, 0.0)
     assert not made.selective
     assert made.due(0.0)
 
 
 def test_the_timestamp_to_return_is_that_of_the_oldest_packet_not_acknowledged():
     made = receiver()
-    made.arrive(0, SIZE, 10, 0, 0.0)
-    made.arrive(SIZE, 2 * SIZE, 11, 0, 0.0)
+    made.arrive(0, SIZE, 10, 0, 0, 0.0)
+    made.arrive(SIZE, 2 * SIZE, 11, 0, 0, 0.0)
     assert made.recent == 10
 
 
 def test_a_fin_ends_the_stream_once_everything_before_it_has_come():
     made = receiver()
     arrive(made, 1)
-    made.arrive(2 * SIZE, 2 * SIZE, 1, FIN, 0.0)
+    made.arrive(2 * SIZE, 2 * SIZE, 1, 0, FIN, 0.0)
     assert not made.finished
     arrive(made, 0)
     assert made.finished

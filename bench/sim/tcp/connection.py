@@ -174,7 +174,7 @@ class Connection:
         if length or bits & FIN:
             if self._ecn:
                 framer.see(packet, bits)
-            receiver.arrive(start, start + length, value, bits, now)
+            receiver.arrive(start, start + length, value, echo, bits, now)
         elif value < receiver.recent:
             if ack < flow.una:
                 return  # PAWS: overtaken by a newer acknowledgement

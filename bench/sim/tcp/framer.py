@@ -7,10 +7,8 @@ as capable of being marked; a mark seen is echoed until the other end says that 
 from __future__ import annotations
 
 from bench.sim.tcp.flow import ticks
-from bench.sim.tcp.receiver import SCALE, WINDOW, Receiver
+from bench.sim.tcp.receiver import SCALE, Receiver
 from bench.sim.tcp.segment import ACK, CWR, ECE, ECT, Builder, congested
-
-ADVERTISED = min(0xFFFF, WINDOW >> SCALE)
 
 
 class Framer:
@@ -45,7 +43,14 @@ class Framer:
                 self.reduced = False
                 flags |= CWR
         return self._builder.data(
-            start, receiver.next, flags, ADVERTISED, ticks(self.now), receiver.recent, length, tos
+            start,
+            receiver.next,
+            flags,
+            receiver.window.offered >> SCALE,
+            ticks(self.now),
+            receiver.recent,
+            length,
+            tos,
         )
 
     def acknowledgement(self, sequence: int) -> bytes:
@@ -56,7 +61,7 @@ class Framer:
             sequence,
             receiver.next,
             ACK | self._echo,
-            ADVERTISED,
+            receiver.window.offered >> SCALE,
             ticks(self.now),
             receiver.recent,
         )

@@ -141,9 +141,10 @@ class Output:
         mss, make, send, packets = flow.mss, self._make, self._board.send, self.packets
         burst = min(room, self._congestion.burst()) if flow.pacing_rate else room
         start = flow.nxt
+        several = burst > 1
         while burst > 0 and start < limit:
             end = start + mss
-            flags = ACK
+            flags = ACK | PSH if burst == 1 and several else ACK
             if end >= limit:
                 end = int(limit)
                 if end == self.available:

@@ -3,17 +3,17 @@
 Acknowledgements follow Linux: at once for the first packets, for every second full packet, for pushed data,
 for duplicates (with a DSACK, RFC 2883) and when a gap closes; up to 40 ms late otherwise. While there
 are gaps, three go out at once and further ones are compressed into one a millisecond (or a twentieth of
-the round trip). SACK blocks come with the newest first (RFC 2018). The application reads at once, so the
-window stays what it is.
+the round trip). SACK blocks come with the newest first (RFC 2018). The application reads at once, and the
+window follows it (`window`).
 """
 
 from __future__ import annotations
 
-from bench.sim.tcp.flow import NEVER
+from bench.sim.tcp.flow import NEVER, ticks
 from bench.sim.tcp.segment import FIN, PSH
+from bench.sim.tcp.window import MOST, Window
 from mpbond.core.ranges import RangeSet
 
-WINDOW = 6 << 20
 SCALE = 7
 QUICK = 16
 DELAY = 0.04
@@ -43,6 +43,7 @@ class Receiver:
         """Whether everything up to the FIN has come."""
         self.round_trip = 0.0
         """The connection's, for the compression of acknowledgements."""
+        self.window = Window(mss)
         self._acked = sequence
         self._mss = mss
         self._ahead = RangeSet()
@@ -54,9 +55,11 @@ class Receiver:
         self._prompt = 0
         self._prompt_at = sequence
 
-    def arrive(self, start: int, end: int, value: int, flags: int, now: float) -> None:
-        """Payload `start` to `end` has come with timestamp `value`, and perhaps a FIN."""
+    def arrive(self, start: int, end: int, value: int, echo: int, flags: int, now: float) -> None:
+        """Payload `start` to `end` has come, and perhaps a FIN; `value` and `echo` are timestamps."""
         if end > start:
+            if now >= self.window.due and echo:
+                self.window.measure(self.received, max(0.001, (ticks(now) - echo) / 1000), now)
             self._take(start, end, value, flags & PSH > 0, now)
         if flags & FIN:
             self._finish(end)
@@ -67,7 +70,7 @@ class Receiver:
             return
         if start <= self._acked and value >= self.recent:
             self.recent = value
-        if end - self.next > WINDOW:
+        if end - self.next > MOST:
             self.ack_now = True
             return
         if start > self.next:
@@ -86,6 +89,8 @@ class Receiver:
             self.finished = True
             self.ack_now = True
         self.received += self.next - before
+        if self.window.open(end - start):
+            self._quick |= 1
         self._schedule(pushed, now)
 
     def _finish(self, end: int) -> None:

@@ -2,6 +2,9 @@
 
 Tail loss probes (RFC 8985, section 7) come after two round trips without an acknowledgement, when nothing
 is amiss; when a retransmission timeout comes sooner, it stands in their place.
+
+Retransmission timeouts come late as on Linux's timer wheel (250 ticks a second): by up to a tick when they
+are shorter than 63 ticks, and by up to an eighth or so when they are longer.
 """
 
 from __future__ import annotations
@@ -13,7 +16,19 @@ from bench.sim.tcp.scoreboard import Scoreboard
 LEAST = 0.002
 DELAYED_ACK = 0.2
 
+TICK = 1 / 250
+SLOTS = 63
+COARSER = 8
+
 NOTHING, RETRANSMIT, PROBE, REORDERING = range(4)
+
+
+def turned(now: float, at: float) -> float:
+    """When a timer of the wheel fires that was set now for a time."""
+    step = TICK
+    while at - now >= SLOTS * step:
+        step *= COARSER
+    return -(-at // step) * step
 
 
 class Timer:
@@ -53,7 +68,8 @@ class Timer:
 
     def restart(self) -> None:
         """Fire a whole retransmission timeout from now."""
-        self.set(RETRANSMIT, self._flow.now + self.timeout)
+        now = self._flow.now
+        self.set(RETRANSMIT, turned(now, now + self.timeout))
 
     def rearm(self, board: Scoreboard) -> None:
         """Go on with retransmission: from now, or where another kind has stood in for it."""
@@ -62,7 +78,7 @@ class Timer:
             self.set(NOTHING, NEVER)
         elif self.kind in (PROBE, REORDERING):
             due = board.queue[0].sent_at + self.timeout
-            self.set(RETRANSMIT, max(due, flow.now + 0.001))
+            self.set(RETRANSMIT, turned(flow.now, max(due, flow.now + 0.001)))
         else:
             self.restart()
 
