@@ -189,8 +189,8 @@ def test_a_link_that_turns_bad_loses_half_and_then_its_own_share_again():
 
 
 def test_somebody_elses_download_shares_the_link_it_was_given():
-    result = measure(scenarios.get("shared_link"), "bare:1", "tcp1_down_cubic", seconds=2.0)
-    rival = result.links[0]["down"]["carried"]
+    result = measure(scenarios.get("shared_link"), "bare:0", "tcp1_down_cubic", seconds=2.0)
+    rival = result.links[1]["down"]["carried"]
     assert rival > 0.8 * 3.0 * 20 * MEGABIT / 8
     assert result.efficiency_of_link["down"] > 0.85
 
