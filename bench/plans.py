@@ -92,7 +92,7 @@ def _quick(recorded: tuple[str, ...]) -> Iterator[Part]:
         (("bare", "mptcp", "weighted"), ("tcp1_up_cubic", "voice_tcp")),
     ):
         yield Part(
-            clock=LAB, scenarios=_FIVE + recorded, systems=chosen, workloads=names, seconds=12
+            clock=LAB, scenarios=_FIVE + recorded, systems=chosen, workloads=names, seconds=10
         )
 
 
@@ -125,7 +125,7 @@ def _plans() -> Iterator[Plan]:
     matrix = tuple(name for name in everything if name.startswith("mq_"))
     yield Plan(
         name="quick",
-        title="six scenarios in the lab, the systems that matter for each workload, 12 s",
+        title="six scenarios in the lab, the systems that matter for each workload, 10 s",
         parts=tuple(_quick(recorded)),
     )
     yield Plan(
