@@ -40,13 +40,29 @@ def emulator():
         "set 0 up random 9007199254740993",
         "set 0 up stepped 0 0 0 0 0 0",
         "set 0 up stepped 0 0 5 8000000 0 0",
+        "set 0 up seed",
+        "set 0 up seed -1",
+        "set 0 up seed 0x1",
+        "set 0 up seed 18446744073709551616",
         "set 0 up stepped 0 3",
+        "set 0 up stepped 0 0 0 8000000 0 0 5",
+        "set 0 up stepped 0 0 0 8000000 0 0 5 8000000 0",
+        "set 0 up stepped 0 0 0 8000000 0 9007199254740993",
         "set 0 up stepped 0 3 0 8000000 0 0 3 1000 0 0",
         "set 0 up recorded 0 1504",
         "set 0 up recorded 0 1504 0 0",
         "set 0 up recorded 0 1504 5 4",
         "set 0 up mask 0 7 7",
+        "set 0 up mask 0 9223372036854775807 9223372036854775807",
         "set 0 up others 1500 1000 5 0",
+        "set 0 up outages 0",
+        "set 0 up outages 0 5",
+        "set 0 up outages 0 5 9 20",
+        "set 0 up outages 0 9 5",
+        "set 0 up outages 0 5 5",
+        "set 0 up outages 0 5 9 7 20",
+        "set 0 up outages 0 5 9 9 20",
+        "set 0 up outages 8 5 9",
         "packet 0 up 0 1",
         "packet 0 up 1500",
         "ledger 0",
@@ -58,6 +74,19 @@ def test_an_order_that_cannot_be_is_refused_and_changes_nothing(emulator, order)
     *_, refused, first, books = replay(emulator, [*ONE_LINK, order, *ask])
     assert list(refused) == ["error"]
     assert [first, books] == replay(emulator, [*ONE_LINK, *ask])[-2:]
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        "seed 18446744073709551615",
+        "stepped 0 0 0 8000000 0 9007199254740992",
+        "outages 0 0 1",
+        "outages 9 5 7 8 9",
+    ],
+)
+def test_the_largest_numbers_that_can_be_are_taken(emulator, order):
+    assert list(replay(emulator, [*ONE_LINK, f"set 0 up {order}"])[-1]) == ["zero"]
 
 
 def test_nothing_is_restarted_before_it_was_started(emulator):

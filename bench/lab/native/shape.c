@@ -15,6 +15,8 @@
 
 #include "shape.h"
 
+#include <ctype.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,7 +38,8 @@ static int64_t duration(struct words *words)
 static bool rising(const int64_t *numbers, size_t count, bool strictly)
 {
     for (size_t each = 1; each < count; each++)
-        if (numbers[each] < numbers[each - 1] + strictly)
+        if (numbers[each] < numbers[each - 1] ||
+            (strictly && numbers[each] == numbers[each - 1]))
             return false;
     return true;
 }
@@ -45,8 +48,9 @@ static void order_seed(struct link *link, struct words *words)
 {
     const char *word = words_take(words);
     char *end;
+    errno = 0;
     link->seed = strtoull(word, &end, 10);
-    words->wrong |= *end != '\0';
+    words->wrong |= !isdigit((unsigned char)*word) || errno || *end != '\0';
 }
 
 static void order_steady(struct link *link, struct words *words)
@@ -63,13 +67,16 @@ static void order_stepped(struct link *link, struct words *words)
     shape->kind = STEPPED;
     shape->offset = duration(words);
     shape->period = duration(words);
-    shape->count = words_numbers(words, &numbers) / 4;
+    size_t count = words_numbers(words, &numbers);
+    words->wrong |= count % 4 != 0;
+    shape->count = count / 4;
     struct step *steps = allocate(NULL, shape->count, sizeof *steps);
     for (size_t each = 0; each < shape->count; each++) {
         const int64_t *from = numbers + 4 * each;
         steps[each] = (struct step){from[0], from[1], from[2], (uint64_t)from[3]};
         words->wrong |= each ? from[0] <= steps[each - 1].time : from[0] != 0;
         words->wrong |= from[0] > LONGEST || from[1] > FASTEST || from[2] > LONGEST;
+        words->wrong |= from[3] > CERTAIN;
         carries = from[1] > 0 || (carries && shape->period);
     }
     words->wrong |= !carries || (shape->period && steps[shape->count - 1].time >= shape->period);
@@ -150,9 +157,13 @@ static void order_others(struct link *link, struct words *words)
 static void order_outages(struct link *link, struct words *words)
 {
     int64_t *windows;
-    link->shape.outage_period = duration(words);
-    link->shape.window_count = words_numbers(words, &windows) / 2;
+    int64_t period = duration(words);
+    size_t count = words_numbers(words, &windows);
+    link->shape.outage_period = period;
+    link->shape.window_count = count / 2;
     link->shape.windows = windows;
+    words->wrong |= count == 0 || count % 2 != 0 || !rising(windows, count, true);
+    words->wrong |= count && windows[count - 1] > (period ? period : LONGEST);
 }
 
 static void order_mtu(struct link *link, struct words *words)
