@@ -98,20 +98,24 @@ class Emulator:
             raise
 
     def order(self, *lines: str) -> list[Any]:
-        """Gives orders and returns the answers; raises BenchError when one is refused."""
+        """Gives orders and returns the answers.
+
+        Raises BenchError for the first one that is refused, when all have been answered.
+        """
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.write("".join(f"{line}\n" for line in lines))
             self.process.stdin.flush()
         answers = []
-        for line in lines:
+        for _ in lines:
             told = self.process.stdout.readline()
             if not told:
                 raise BenchError(f"the link emulator ended with status {self.process.wait()}")
             answers.append(json.loads(told))
-            if "error" in answers[-1]:
-                raise BenchError(f"{answers[-1]['error']} (asked of the emulator: {line[:200]!r})")
+        for line, answer in zip(lines, answers, strict=True):
+            if "error" in answer:
+                raise BenchError(f"{answer['error']} (asked of the emulator: {line[:200]!r})")
         return answers
 
     def set(self, link: int, direction: str | None, *orders: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from bench.errors import BenchError
 from bench.lab import native
-from bench.lab.emulator import LATE, description, lateness_of
+from bench.lab.emulator import LATE, Emulator, description, lateness_of
 from bench.links.shape import Shape
 from tests.replay import replay, sanitized
 
@@ -91,6 +91,17 @@ def test_the_largest_numbers_that_can_be_are_taken(emulator, order):
 
 def test_nothing_is_restarted_before_it_was_started(emulator):
     assert "error" in replay(emulator, ["link 1500", "restart"])[-1]
+
+
+def test_after_a_refused_order_the_next_answer_is_still_the_next_questions():
+    emulator = Emulator([], [], seed=1)
+    try:
+        with pytest.raises(BenchError, match="no such order.*asked of the emulator: 'sing'"):
+            emulator.order("lateness", "sing", "traffic", "dance")
+        assert emulator.order("traffic") == [[]]
+        assert emulator.lateness().count == 0
+    finally:
+        emulator.close()
 
 
 def test_lateness_is_told_in_steps_and_never_beyond_the_longest():
