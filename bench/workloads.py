@@ -95,14 +95,17 @@ def events(workload: Workload, seconds: float) -> tuple[Event, ...]:
     end = START + seconds
     if workload.trouble == "pull":
         begin = START + seconds / 3
-        return (Event(begin, "pull"), Event(min(begin + PULLED, end), "restore"))
+        return (Event(begin, "pull"), Event(begin + min(PULLED, seconds / 3), "restore"))
     if workload.trouble == "flap":
         times = [START + FLAPPING * n for n in range(1, int(seconds / FLAPPING) + 1)]
-        return tuple(
+        found = [
             Event(time, "restore" if n % 2 else "pull")
             for n, time in enumerate(times)
-            if time < end or n % 2
-        )
+            if time < end
+        ]
+        if len(found) % 2:
+            found.append(Event(end, "restore"))
+        return tuple(found)
     if workload.trouble == "bad":
         begin = START + seconds / 3
         return (

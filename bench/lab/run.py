@@ -64,6 +64,7 @@ class Laboratory:
         self.scenario = scenario
         self.lab = Lab(links=scenario.links, distinct=True, rival=scenario.rival)
         self._say = say
+        self._pulled: set[int] = set()
 
     def __enter__(self) -> Self:
         self.lab.__enter__()
@@ -99,6 +100,7 @@ class Laboratory:
         lab.restart_links(seed)
         with contextlib.ExitStack() as running:
             running.callback(end_connections, lab)
+            running.callback(self._put_back)
             carrier = running.enter_context(carrying(lab, system, specs, workload.leading))
             load = running.enter_context(Load(lab, self.scenario, workload, carrier, seconds, seed))
             used = Stopclock(carrier.processes | {"emulator": lab.emulator_pid})
@@ -153,16 +155,24 @@ class Laboratory:
 
     def _happen(self, event: Event, carrier: Carrier) -> None:
         if event.action == "pull":
+            self._pulled.add(event.link)
             self.lab.pull(event.link)
             carrier.pulled(event.link)
         elif event.action == "restore":
             self.lab.restore(event.link)
+            self._pulled.discard(event.link)
             carrier.restored(event.link)
         else:
             spec = self.scenario.links[event.link]
             for direction, shape in (("down", spec.down), ("up", spec.up)):
                 loss = shape.loss if event.loss is None else RandomLoss(event.loss)
                 self.lab.emulator.set(event.link, direction, loss_order(loss))
+
+    def _put_back(self) -> None:
+        """Put back the links that a measurement which failed has left pulled."""
+        for link in sorted(self._pulled):
+            self.lab.restore(link)
+        self._pulled.clear()
 
     def _wait(self, moment: float) -> None:
         """Wait for a moment of the monotonic clock."""

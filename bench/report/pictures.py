@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bench import workloads
 from bench.report import markdown, plots
 from bench.report.figures import METRICS, cell, goodput, has_rate
-from bench.report.tables import distinct, pick, systems_of
+from bench.report.tables import distinct, pick, systems_of, with_best
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,7 +39,7 @@ class Picture:
 
 def summary(results: Sequence[Result], clock: str, workload: str) -> Picture:
     """Efficiency by scenario and system."""
-    group = pick(results, clock=clock, workload=workload)
+    group = with_best(pick(results, clock=clock, workload=workload))
     names = _whole(group)
     shown = [
         (scenario, markdown.by_system(pick(group, scenario=scenario), names))

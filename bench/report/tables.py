@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 from typing import TYPE_CHECKING
 
 from bench import systems
@@ -41,6 +42,8 @@ DETAILS = (
     ),
     "mos",
 )
+ALONE = ("bare", "single")
+"""Systems that use one link."""
 AGREEMENT = 0.10
 """How far the simulator's efficiency may lie from the namespaces', as a share of it."""
 
@@ -79,9 +82,28 @@ def alike(results: Sequence[Result]) -> list[Result]:
     return [one for one in results if one.seconds == common[one.clock]]
 
 
+def with_best(results: Sequence[Result]) -> list[Result]:
+    """Return results in which `bare` and `single` stand for the link that carried most alone.
+
+    That is by scenario and workload, of all links that were measured; the other links are left out.
+    """
+    kept = [one for one in results if one.system.partition(":")[0] not in ALONE]
+    groups: dict[tuple[str, str, str], list[Result]] = {}
+    for one in results:
+        word = one.system.partition(":")[0]
+        if word in ALONE:
+            groups.setdefault((one.scenario, one.workload, word), []).append(one)
+    for (_, _, word), group in groups.items():
+        best = _best_system(group, word)
+        if best is not None:
+            kept += [dataclasses.replace(one, system=word) for one in pick(group, system=best)]
+    return kept
+
+
 def overview(results: Sequence[Result], metric: Metric) -> str:
     """Return a metric by scenario and system, of results of one clock and workload; "" if none."""
-    names = [name for name in systems_of(results) if ":" not in name]
+    results = with_best(results)
+    names = systems_of(results)
     rows = []
     for scenario in distinct(results, "scenario"):
         group = pick(results, scenario=scenario)
@@ -197,14 +219,21 @@ def _scaled(rate: float | None) -> float | None:
 
 def _best_of(results: Sequence[Result], word: str) -> float | None:
     """Return the median goodput of whichever link alone carried most."""
+    best = _best_system(results, word)
+    found = None if best is None else cell(pick(results, system=best), Metric("", "", goodput))
+    return None if found is None else found.median
+
+
+def _best_system(results: Sequence[Result], word: str) -> str | None:
+    """Return the name of the system of one link, `bare` or `single`, that carried most."""
     plain = Metric("", "", goodput)
-    found = [
-        one.median
+    rates = {
+        name: one.median
         for name in systems_of(results)
         if name.partition(":")[0] == word
         and (one := cell(pick(results, system=name), plain)) is not None
-    ]
-    return max(found, default=None)
+    }
+    return max(rates, key=lambda name: rates[name], default=None)
 
 
 def _over(best: float) -> Read:

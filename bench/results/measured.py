@@ -18,7 +18,7 @@ import os
 import platform
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.links.capacity import capacity, timeline
 from bench.links.ledger import BIN, COUNTERS, Ledger
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from bench.workloads import Workload
 
 DIRECTIONS = ("down", "up")
+T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
 
 
@@ -248,18 +249,26 @@ def call(figures: VoiceFigures) -> Voice:
     )
 
 
-def quantile(ordered: Sequence[float], share: float) -> float:
+def _rounded(time: float | None) -> float | None:
+    return None if time is None else round(time, 6)
+
+
+def quantile(ordered: Sequence[T], share: float) -> T:
     """Return the smallest of some ordered values that `share` of them do not exceed."""
     return ordered[max(0, -int(-share * len(ordered) // 1) - 1)]
 
 
 def quantiles(times: Sequence[float | None]) -> Quantiles:
-    """Return the quantiles of those that are not None."""
-    ordered = sorted(time for time in times if time is not None)
-    if not ordered:
+    """Return the quantiles of all, where None is later than anything: a quantile of lost ones is None.
+
+    `max` is that of the ones that came.
+    """
+    came = sorted(time for time in times if time is not None)
+    ordered = [*came, *(None for _ in range(len(times) - len(came)))]
+    if not came:
         return Quantiles(p50=None, p95=None, p99=None, max=None)
-    p50, p95, p99 = (round(quantile(ordered, share), 6) for share in (0.5, 0.95, 0.99))
-    return Quantiles(p50=p50, p95=p95, p99=p99, max=round(ordered[-1], 6))
+    p50, p95, p99 = (_rounded(quantile(ordered, share)) for share in (0.5, 0.95, 0.99))
+    return Quantiles(p50=p50, p95=p95, p99=p99, max=_rounded(came[-1]))
 
 
 @functools.cache

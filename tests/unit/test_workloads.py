@@ -13,8 +13,9 @@ def test_a_pulled_link_is_away_for_eight_seconds_from_a_third_of_the_time():
     assert workloads.absences(pull, 30) == ((0, 11.0, 19.0),)
 
 
-def test_a_pulled_link_is_put_back_by_the_end_at_the_latest():
-    assert workloads.absences(workloads.get("pull"), 9) == ((0, 4.0, 10.0),)
+def test_a_pulled_link_is_put_back_after_eight_seconds_or_a_third_of_a_short_window():
+    assert workloads.absences(workloads.get("pull"), 9) == ((0, 4.0, 7.0),)
+    assert workloads.absences(workloads.get("pull"), 30) == ((0, 11.0, 19.0),)
 
 
 def test_a_flapping_link_goes_and_comes_every_three_seconds():
@@ -24,9 +25,10 @@ def test_a_flapping_link_goes_and_comes_every_three_seconds():
     ]
 
 
-def test_a_flapping_link_may_be_away_at_the_end():
+def test_a_flapping_link_may_be_away_until_the_end_and_is_put_back_then():
     absences = workloads.absences(workloads.get("flap"), 10)
     assert absences == ((0, 4.0, 7.0), (0, 10.0, 11.0))
+    assert workloads.events(workloads.get("flap"), 10)[-1] == workloads.Event(11.0, "restore")
 
 
 def test_a_bad_link_is_bad_for_the_middle_third():

@@ -121,6 +121,8 @@ void lines_restart(void)
         struct line *line = &lines[each];
         line->link.shape = line->nature;
         line->delivered = line->refused = line->overrun = 0;
+        while (line->flight.count)
+            pool_give(&pool, flight_take(&line->flight).bytes);
         link_restart(&line->link);
     }
 }
