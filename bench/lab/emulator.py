@@ -145,12 +145,12 @@ class Emulator:
 
     def close(self) -> None:
         """Ends the process, and with it the devices."""
+        self.process.kill()
+        self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:
                 with contextlib.suppress(BrokenPipeError):
                     pipe.close()
-        self.process.kill()
-        self.process.wait()
 
 
 def description(

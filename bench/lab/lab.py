@@ -14,6 +14,7 @@ no program is told.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import signal
@@ -102,19 +103,21 @@ class Lab:
         self.close()
 
     def close(self) -> None:
-        """Ends the programs and removes the network; Ctrl-C waits until that is done."""
+        """Ends the programs and removes the network; Ctrl-C waits until that is done.
+
+        What goes wrong on the way is raised when all else is gone.
+        """
+        emulator, self._emulator = self._emulator, None
+        handler, self._handler = self._handler, None
         signals = {signal.SIGINT, signal.SIGTERM}
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-        try:
-            self.spaces.close()
-            if self._emulator is not None:
-                self._emulator.close()
-                self._emulator = None
-            if self._handler is not None:
-                signal.signal(signal.SIGTERM, self._handler)
-                self._handler = None
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        with contextlib.ExitStack() as closing:  # last in, first out
+            closing.callback(signal.pthread_sigmask, signal.SIG_SETMASK, before)
+            if handler is not None:
+                closing.callback(signal.signal, signal.SIGTERM, handler)
+            if emulator is not None:
+                closing.callback(emulator.close)
+            closing.callback(self.spaces.close)
 
     # Programs
 

@@ -60,11 +60,11 @@ class Namespaces:
         RUNS.mkdir(exist_ok=True)
         with (RUNS / "starting").open("w") as starting:
             fcntl.flock(starting, fcntl.LOCK_EX)  # else another start sees a run without its lock
+            for run_id in leftovers():  # a killed run may even have had this process id
+                remove(run_id)
             self.directory.mkdir(mode=0o700)
             self._lock = (self.directory / "lock").open("w")
             fcntl.flock(self._lock, fcntl.LOCK_EX)
-            for run_id in leftovers():
-                remove(run_id)
 
     def add(self, name: str) -> None:
         """Makes the namespace `name` with its loopback device up."""
@@ -126,18 +126,21 @@ class Namespaces:
         return child
 
     def close(self) -> None:
-        """Ends every program and removes every namespace of this run."""
-        for child in reversed(self._children):
-            stop(child)
-        self._children.clear()
-        for name in reversed(self._names):
-            _end_inside(self.full(name))
-            command("ip", "netns", "del", self.full(name), check=False)
-        self._names.clear()
-        if self._lock is not None:
-            shutil.rmtree(self.directory, ignore_errors=True)
-            self._lock.close()
-            self._lock = None
+        """Ends every program and removes every namespace of this run.
+
+        What goes wrong with one of them is raised when all others are gone.
+        """
+        children, self._children = self._children, []
+        names, self._names = self._names, []
+        lock, self._lock = self._lock, None
+        with contextlib.ExitStack() as closing:  # last in, first out
+            if lock is not None:
+                closing.callback(lock.close)
+                closing.callback(shutil.rmtree, self.directory, ignore_errors=True)
+            for name in names:
+                closing.callback(_delete, self.full(name))
+            for child in children:
+                closing.callback(stop, child)
 
     def _entered(self, name: str, argv: tuple[str, ...]) -> list[str]:
         return ["ip", "netns", "exec", self.full(name), *argv]
@@ -190,8 +193,7 @@ def leftovers() -> set[str]:
 def remove(run_id: str) -> None:
     """Removes the namespaces of a run that was killed, and the programs still inside them."""
     for each in _namespaces_of(run_id):
-        _end_inside(each)
-        command("ip", "netns", "del", each, check=False)
+        _delete(each)
     shutil.rmtree(RUNS / run_id, ignore_errors=True)
 
 
@@ -210,6 +212,13 @@ def _held(run_id: str) -> bool:
     except BlockingIOError:
         return True
     return False
+
+
+def _delete(full_name: str) -> None:
+    try:
+        _end_inside(full_name)
+    finally:
+        command("ip", "netns", "del", full_name, check=False)
 
 
 def _end_inside(full_name: str, patience: float = 2) -> None:

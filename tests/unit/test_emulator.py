@@ -96,7 +96,7 @@ def test_nothing_is_restarted_before_it_was_started(emulator):
 def test_after_a_refused_order_the_next_answer_is_still_the_next_questions():
     emulator = Emulator([], [], seed=1)
     try:
-        with pytest.raises(BenchError, match="no such order.*asked of the emulator: 'sing'"):
+        with pytest.raises(BenchError, match=r"no such order.*asked of the emulator: 'sing'"):
             emulator.order("lateness", "sing", "traffic", "dance")
         assert emulator.order("traffic") == [[]]
         assert emulator.lateness().count == 0
