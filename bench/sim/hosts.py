@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 
 from bench.sim.tcp import Connection, addresses_of, flags_of
 from bench.sim.tcp.segment import ACK, SYN
-from bench.sim.wire import Network, Timeline
+from bench.sim.wire import Network, VirtualTime
 
 TCP, UDP = 6, 17
 NEVER = float("inf")
@@ -94,7 +94,7 @@ class Host:
     """
 
     def __init__(
-        self, clock: Timeline, network: Network, side: str, address: bytes, *, mss: int
+        self, clock: VirtualTime, network: Network, side: str, address: bytes, *, mss: int
     ) -> None:
         self.clock = clock
         self.address = address

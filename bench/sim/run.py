@@ -29,7 +29,7 @@ from bench.results import AppFigures, Result
 from bench.scenarios import Scenario
 from bench.sim.apps import Call, Pages, Stream, Transfers, Window
 from bench.sim.hosts import Host
-from bench.sim.wire import Clock, Network, Timeline, Wire
+from bench.sim.wire import Clock, Network, VirtualTime, Wire
 from bench.sim.world import OVERHEAD, World
 from bench.systems import BARE, MPBOND, System
 from bench.workloads import DOWN, UP, Workload
@@ -104,12 +104,13 @@ class Stage:
         pairs = [self._links[number] for number in self.used]
         specs = [self._specs[number] for number in self.used]
         self.world: World | None = None
+        self.wire: Wire | None = None
         network: Network
-        self.clock: Timeline
+        self.clock: VirtualTime
         address = HOME
         if system.kind == BARE:
             self.clock = Clock()
-            network = Wire(self.clock, *pairs[0])
+            self.wire = network = Wire(self.clock, *pairs[0])
             mtu = specs[0].mtu
         else:
             weights = system.weights(self._specs, workload.leading)
@@ -199,13 +200,13 @@ class Stage:
             for link, shape in zip(self._links[event.link], (spec.up, spec.down), strict=True):
                 link.change(loss=own_loss(shape) if event.loss is None else event.loss)
             return
+        if event.link not in self.used:
+            return  # nobody sends into it, or it is a rival's, who has a cable of his own
         there = event.action == "restore"
-        if self.world is not None and event.link in self.used:
-            index = self.used.index(event.link)
-            (self.world.restore if there else self.world.pull)(index)
-        else:
-            for link in self._links[event.link]:
-                link.up = there
+        if self.world is not None:
+            (self.world.restore if there else self.world.pull)(self.used.index(event.link))
+        elif self.wire is not None:
+            (self.wire.restore if there else self.wire.pull)()
 
     def _rebind(self, number: int) -> None:
         if self.world is not None:

@@ -1,7 +1,8 @@
 """A clock of its own and a link without a tunnel: what the bare link, and somebody else on it, use.
 
 A `Wire` carries the hosts' packets over one (up, down) pair of links as they are. It lives on any clock:
-on its own (`Clock`), or on a world's, where it may share links with the datagrams of a session.
+on its own (`Clock`), or on a world's, where it may share links with the datagrams of a session. Pulling
+it is what pulling a link of a world is: see there.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,7 @@ Receive = Callable[[list[bytes]], None]
 """Takes the packets that come out of a network at one time."""
 
 
-class Timeline(Protocol):
+class VirtualTime(Protocol):
     """Whoever owns time."""
 
     now: float
@@ -70,34 +71,51 @@ class Clock:
 class Wire:
     """One link, without a tunnel."""
 
-    def __init__(self, clock: Timeline, up: Link, down: Link) -> None:
+    def __init__(self, clock: VirtualTime, up: Link, down: Link) -> None:
         self._clock = clock
         self._ways = {"client": (up, "server"), "server": (down, "client")}
         self._receive: dict[str, Receive] = {}
+        self._pulled = False
 
     def attach(self, side: str, receive: Receive) -> None:
         """Hand packets that come out at a side to a host."""
         self._receive[side] = receive
 
+    def pull(self) -> None:
+        """Pull the cable between client and modem."""
+        self._pulled = True
+
+    def restore(self) -> None:
+        """Put the cable back."""
+        self._pulled = False
+
+    def arrive(self, side: str, packet: bytes) -> None:
+        """Hand a packet that has passed the link to the host at a side."""
+        if not self._pulled or side == "server":
+            self._receive[side]([packet])
+
     def send(self, side: str, packets: list[bytes]) -> None:
         """Put packets on the link."""
+        if self._pulled and side == "client":
+            return
         link, target = self._ways[side]
         clock = self._clock
         now = round((clock.now - clock.epoch) * 1e9)
         for packet in packets:
             for time, damage in link.transmit(len(packet), now):
                 if damage < 0:  # the hosts' checksums find any damage
-                    clock.at(clock.epoch + time / 1e9, _Arrival(self._receive[target], packet))
+                    clock.at(clock.epoch + time / 1e9, _Arrival(self, target, packet))
 
 
 class _Arrival:
     """A packet under way; calling it lets it arrive."""
 
-    __slots__ = ("_packet", "_receive")
+    __slots__ = ("_packet", "_side", "_wire")
 
-    def __init__(self, receive: Receive, packet: bytes) -> None:
-        self._receive = receive
+    def __init__(self, wire: Wire, side: str, packet: bytes) -> None:
+        self._wire = wire
+        self._side = side
         self._packet = packet
 
     def __call__(self) -> None:
-        self._receive([self._packet])
+        self._wire.arrive(self._side, self._packet)

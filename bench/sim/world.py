@@ -7,6 +7,9 @@ The world owns time. `run` jumps to the next arrival, timer or scheduled action,
 at that very time, and lets each side that something happened to take a turn, as the daemon's driver
 does. The links' clock is the world's, in nanoseconds since `epoch`. The number of steps is bounded, so
 that a livelock fails.
+
+A pulled link is one whose cable between client and modem is out. The client sends nothing into it, and
+what comes down to the modem meanwhile ends there; what the modem already holds still goes up.
 """
 
 from collections.abc import Callable, Sequence
@@ -80,6 +83,7 @@ class World:
         """When the links' clock was 0."""
         self.links = list(links)
         self.weights = list(weights) or [1.0] * len(links)
+        self._pulled: set[int] = set()
         self.steps = 0
         self.on_transmit: Callable[[Side, Transmit], None] | None = None
         server_key, client_key = self.rng.randbytes(32), self.rng.randbytes(32)
@@ -162,12 +166,14 @@ class World:
         self.epoch = self.now
 
     def pull(self, index: int) -> None:
-        """Pull a link's cable: it swallows everything, and the client sees its carrier go."""
-        self._plug(index, False)
+        """Pull the cable between client and modem; the client sees its carrier go."""
+        self._pulled.add(index)
+        self._tell_carrier(index)
 
     def restore(self, index: int) -> None:
         """Put a pulled cable back."""
-        self._plug(index, True)
+        self._pulled.discard(index)
+        self._tell_carrier(index)
 
     def restart_server(self) -> None:
         """The server process dies and comes back with the same keys and nothing else."""
@@ -207,21 +213,21 @@ class World:
         link = ClientLink(f"wwan{index}", (target,), self.weights[index])
         side.endpoint.add_link(link, self.now)
 
-    def _plug(self, index: int, plugged: bool) -> None:
-        for link in self.links[index]:
-            link.up = plugged
-        self.client_endpoint.set_link_usable(f"wwan{index}", plugged, self.now)
+    def _tell_carrier(self, index: int) -> None:
+        self.client_endpoint.set_link_usable(f"wwan{index}", index not in self._pulled, self.now)
         self._turn(self.client)
 
     def _happen(self) -> Sequence[Side]:
         """Let everything happen that is due; return the sides it may have touched."""
-        queue, now = self._queue, self.now
+        queue, now, pulled = self._queue, self.now, self._pulled
         touched: list[Side] = []
         everybody = False
         while queue and queue[0][0] <= now:
             coming = heappop(queue)[2]
             if isinstance(coming, Coming):
                 side, socket, source, datagram = coming
+                if socket in pulled and side is not self.server:
+                    continue
                 side.endpoint.handle_datagrams(socket, source, datagram, None, now, now)
                 touched.append(side)
             else:
@@ -261,6 +267,8 @@ class World:
         datagram = buffers[0] if len(buffers) == 1 else b"".join(buffers)
         if side is not self.server:
             index = transmit.socket
+            if index in self._pulled:
+                return
             link = self.links[index][0]
             source: Address = (side.name, index, side.nat_ports[index])
             target, socket = self.server, SERVER_SOCKET

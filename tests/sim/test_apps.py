@@ -42,6 +42,28 @@ def test_a_call_over_a_constant_link_takes_propagation_and_its_own_transmission_
     assert figures.round_trips[99] is None
 
 
+def test_a_pulled_wire_lets_up_what_is_under_way_and_lets_nothing_down_until_it_is_back():
+    clock = Clock()
+    wire = Wire(clock, *(Link(Shape(delay=0.1)) for _ in range(2)))
+    seen = {"client": [], "server": []}
+    for side, packets in seen.items():
+        wire.attach(side, packets.extend)
+
+    def send(name):
+        wire.send("client", [name])
+        wire.send("server", [name])
+
+    clock.at(0.00, lambda: send(b"under way"))
+    clock.at(0.05, wire.pull)
+    clock.at(0.06, lambda: send(b"while it is pulled, and come before it is back"))
+    clock.at(0.15, lambda: send(b"while it is pulled, and come after it is back"))
+    clock.at(0.20, wire.restore)
+    clock.at(0.30, lambda: send(b"afterwards"))
+    clock.run(1.0)
+    assert seen["server"] == [b"under way", b"afterwards"]
+    assert seen["client"] == [b"while it is pulled, and come after it is back", b"afterwards"]
+
+
 def test_a_call_names_the_packets_that_were_lost():
     lost = frozenset({3, 4, 50})
     clock, client, server, _ = hosts_over(loss=Mask(lost))

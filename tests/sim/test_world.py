@@ -76,6 +76,34 @@ def test_a_pulled_link_gets_nothing_and_takes_part_again_when_it_is_back():
     assert arrived(world, "server") == list(range(count))
 
 
+def test_what_is_under_way_when_a_link_is_pulled_still_goes_up_but_no_longer_comes_down():
+    world = world_over(Shape(delay=0.1))
+    for link in world.links[0]:
+        link.change(delay=0.1)
+    for side in ("client", "server"):
+        world.send(side, packets_from(world, side, 20))
+    world.run(1.05)
+    assert arrived(world, "server") == arrived(world, "client") == []
+    world.pull(0)
+    for side in ("client", "server"):
+        world.send(side, packets_from(world, side, 5))
+    world.run(1.5)
+    assert arrived(world, "server") == list(range(20))
+    assert arrived(world, "client") == []
+
+
+def test_what_reaches_the_modem_after_a_link_is_back_comes_down():
+    world = world_over(Shape(), Shape())
+    world.links[0][1].change(delay=0.3)
+    world.links[1][1].change(delay=0.3)
+    world.pull(0)
+    world.send("server", packets_from(world, "server", 20))
+    world.run(1.1)
+    world.restore(0)
+    world.run(2.0)
+    assert sorted(arrived(world, "client")) == list(range(20))
+
+
 def test_two_worlds_with_one_seed_do_the_same_to_the_bit():
     def transmits(seed):
         shape = Shape(loss=None, corrupt=0.1, duplicate=0.1, jitter=0.005)
