@@ -145,6 +145,21 @@ def test_efficiency_of_both_directions_is_over_the_capacity_of_both():
     assert efficiency(both) == pytest.approx(24 / 64)
 
 
+def test_the_best_link_alone_is_the_one_that_carried_most_by_scenario():
+    found = [
+        carrying(3.0, system="bare:0"),
+        carrying(6.0, system="bare:1"),
+        carrying(7.0, system="bare:1", repetition=1, seed=2),
+        carrying(28.8, system="weighted"),
+        carrying(5.0, system="bare:0", scenario="cable_adsl"),
+        carrying(4.0, system="bare:1", scenario="cable_adsl"),
+    ]
+    text = tables.overview(found, METRICS["efficiency"])
+    assert cells(text, "`equal4`")[1:] == ["0.20 ±.02", "**0.90**"]
+    assert cells(text, "`cable_adsl`")[1:] == ["**0.16**", ""]
+    assert "bare:" not in text
+
+
 def test_the_best_is_not_marked_when_all_are_alike():
     metric = METRICS["efficiency"]
     alike = [Cell(0.501, 0.5, 0.5, 1), Cell(0.502, 0.5, 0.5, 1), None]
