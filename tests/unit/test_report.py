@@ -156,7 +156,7 @@ def test_the_best_link_alone_is_the_one_that_carried_most_by_scenario():
     ]
     text = tables.overview(found, METRICS["efficiency"])
     assert cells(text, "`equal4`")[1:] == ["0.20 ±.02", "**0.90**"]
-    assert cells(text, "`cable_adsl`")[1:] == ["**0.16**", ""]
+    assert cells(text, "`cable_adsl`")[1:] == ["0.10", ""]
     assert "bare:" not in text
 
 
