@@ -121,20 +121,24 @@ def test_defaults_of_the_configuration_are_those_of_the_code(heading, key, said)
     assert plain(fields[key].default) == tomllib.loads(f"x = {said}")["x"]
 
 
-BENCHMARKS = (ROOT / "docs/benchmarks.md").read_text()
+MEASURED = pytest.mark.parametrize("name", ["docs/benchmarks.md", "README.md"])
 
 
-def test_the_figures_of_the_benchmarks_can_be_made(tmp_path):
+@MEASURED
+def test_the_figures_of_the_benchmarks_can_be_made(name, tmp_path):
     """Nothing was measured here, but every block is known and has its words."""
-    page = tmp_path / "benchmarks.md"
-    page.write_text(BENCHMARKS)
+    text = (ROOT / name).read_text()
+    page = tmp_path / "page.md"
+    page.write_text(text)
     benchmarks.write([], page)
-    assert page.read_text().count("<!-- end -->") == BENCHMARKS.count("<!-- made: ")
+    assert page.read_text().count("<!-- end -->") == text.count("<!-- made: ")
 
 
-def test_the_benchmarks_name_what_is_there():
+@MEASURED
+def test_the_benchmarks_name_what_is_there(name):
     known = {"sim", "lab", *SCENARIOS, *WORKLOADS, *METRICS}
-    blocks = [what.split() for what in re.findall(r"<!-- made: (.*?) -->", BENCHMARKS)]
+    text = (ROOT / name).read_text()
+    blocks = [what.split() for what in re.findall(r"<!-- made: (.*?) -->", text)]
     assert blocks
     assert {word for _, *words in blocks for word in words} <= known
 
