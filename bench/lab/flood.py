@@ -11,17 +11,16 @@ from __future__ import annotations
 
 import argparse
 import base64
-import os
 import random
 import socket
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.lab import Lab, LinkSpec, topology
 from bench.lab.bond import PORT
 from bench.lab.iperf import Measurement
+from bench.lab.processes import cpu_seconds
 from mpbond.core.handshake import Initiator
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 SETTLING = 2.0  # s
 WEB = topology.WEB[0]
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
@@ -98,12 +96,6 @@ def flood(host: str, server_key: bytes, seconds: float) -> None:
                 except OSError:
                     continue
     print(count / seconds)
-
-
-def cpu_seconds(pid: int) -> float:
-    """Returns what a process has used so far, user and system."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 if __name__ == "__main__":

@@ -118,11 +118,6 @@ class Trace:
         times = [echo.received for echo in self.echoes]
         return max((b - a for a, b in itertools.pairwise(times)), default=0.0)
 
-    @property
-    def longest_trip(self) -> float:
-        """The longest round trip of an answered datagram, in seconds."""
-        return max((echo.received - echo.sent for echo in self.echoes), default=0.0)
-
 
 def main() -> None:
     """Runs one end, in a namespace."""
