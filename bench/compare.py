@@ -18,11 +18,22 @@ if TYPE_CHECKING:
 
     from bench.results import Result
 
-COMPARED = ("efficiency", "pages_p50", "voice_p95", "mos", "udp_lost", "longest_stall", "cpu")
+COMPARED = (
+    *("efficiency", "died", "longest_stall", "pages_p50", "pages_failed"),
+    *("voice_p95", "voice_lost", "voice_lost_up", "mos", "udp_lost", "cpu"),
+)
 FLOOR = {"sim": 0.01, "lab": 0.03}
 FLOOR_OF_ONE = {"sim": 0.03, "lab": 0.08}
 """Where either side has fewer than three repetitions."""
-LITTLE = {"udp_lost": 0.2, "longest_stall": 0.25, "mos": 0.05, "voice_p95": 5.0, "pages_p50": 0.02}
+LITTLE = {
+    "udp_lost": 0.2,
+    "voice_lost": 0.2,
+    "voice_lost_up": 0.2,
+    "voice_p95": 5.0,
+    "longest_stall": 0.25,
+    "mos": 0.05,
+    "pages_p50": 0.02,
+}
 """Changes up to this, in the metric's own unit, never count."""
 
 BETTER, WORSE, SAME, GONE, NEW = "better", "worse", "same", "gone", "new"

@@ -52,6 +52,17 @@ def test_less_delay_is_better():
     assert verdicts["efficiency"] == "same"
 
 
+def test_what_is_lost_or_fails_is_compared():
+    call, pages = made(workload="voice_tcp", seconds=2.0), made(workload="pages", seconds=2.0)
+    losing = dataclasses.replace(
+        call, alive=False, voice=dataclasses.replace(call.voice, lost_down=0.1, lost_up=0.2)
+    )
+    failing = dataclasses.replace(pages, pages=dataclasses.replace(pages.pages, failed=2))
+    found = compare([call, pages], [losing, failing])
+    worse = {one.metric.name for one in found if one.verdict == "worse"}
+    assert worse == {"died", "voice_lost", "voice_lost_up", "pages_failed"}
+
+
 def test_what_only_one_side_has_is_told():
     assert efficiency([with_rate(16)], []).verdict == "gone"
     assert efficiency([], [with_rate(16)]).verdict == "new"
@@ -70,7 +81,7 @@ def test_the_table_marks_changes_and_sums_up():
     text = table(compare(repeated((16, 16, 16)), repeated((20, 20, 20))))
     assert "| lab equal4 weighted tcp1_down_cubic | of the capacity of all links |" in text
     assert "| 0.50 | 0.62 | 1.25 | **better** |" in text
-    assert "1 better, 1 same" in text
+    assert "1 better, 2 same" in text
     assert "longest stall" not in text
 
 
