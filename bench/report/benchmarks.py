@@ -2,7 +2,8 @@
 
 The page is written by people, but for blocks between `<!-- made: WHAT -->` and `<!-- end -->`, which
 this module fills from results: tables, and plots in a directory beside the page that bears its name. A
-block for which there are no results says so, so that nothing stale remains. WHAT is one of
+block for which there are no results keeps what it has, so that results of one clock can be brought up to
+date alone; one that never had any says so. WHAT is one of
 
     provenance                              what was measured, when, on what, by which commands
     systems | workloads | scenarios         what the names stand for
@@ -21,6 +22,7 @@ block for which there are no results says so, so that nothing stale remains. WHA
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from typing import TYPE_CHECKING
 
@@ -41,12 +43,26 @@ if TYPE_CHECKING:
     Block = tuple[int, Callable[..., str]]
     """How many words it takes, and what makes its text of them."""
 
-BLOCK = re.compile(r"(<!-- made: (?P<what>[^>]*?) -->\n).*?(<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(
+    r"(<!-- made: (?P<what>[^>]*?) -->\n)(?P<old>.*?)(?P<end><!-- end -->)", re.DOTALL
+)
 NOTHING = "Not measured.\n"
+CLOCKS = {"agreement": {"sim", "lab"}, "checks": {"lab"}, "lateness": {"lab"}}
+"""Of which clocks blocks need results that do not name one."""
 
 
-def write(results: Sequence[Result], path: Path) -> None:
-    """Fill the blocks of a page."""
+@dataclasses.dataclass(slots=True)
+class Left:
+    """The blocks, by their words, for which there were no results."""
+
+    kept: list[str] = dataclasses.field(default_factory=list)
+    """Those that have what they had."""
+    empty: list[str] = dataclasses.field(default_factory=list)
+    """Those that show nothing, though their clock was measured."""
+
+
+def write(results: Sequence[Result], path: Path) -> Left:
+    """Fill the blocks of a page, and say for which there was nothing."""
     try:
         text = path.read_text()
     except OSError as error:
@@ -54,6 +70,8 @@ def write(results: Sequence[Result], path: Path) -> None:
     if text.count("<!-- made:") != len(BLOCK.findall(text)):
         raise BenchError(f"{path} has a block that does not end with <!-- end -->")
     blocks = _blocks(results, path.parent / path.stem)
+    measured = {one.clock for one in results}
+    left = Left()
 
     def fill(match: re.Match[str]) -> str:
         name, *arguments = match["what"].split()
@@ -62,9 +80,16 @@ def write(results: Sequence[Result], path: Path) -> None:
         count, make = blocks[name]
         if len(arguments) != count:
             raise BenchError(f"{path}: the block {name!r} takes {count} words, not {arguments}")
-        return f"{match[1]}\n{make(*arguments) or NOTHING}\n{match[3]}"
+        made = make(*arguments)
+        if not made and match["old"].strip() not in ("", NOTHING.strip()):
+            left.kept.append(match["what"])
+            return match[0]
+        if not made and CLOCKS.get(name, {"sim", "lab"} & {*arguments}) <= measured:
+            left.empty.append(match["what"])
+        return f"{match[1]}\n{made or NOTHING}\n{match['end']}"
 
     path.write_text(BLOCK.sub(fill, text))
+    return left
 
 
 def _blocks(results: Sequence[Result], directory: Path) -> dict[str, Block]:

@@ -208,7 +208,11 @@ More words.
 <!-- made: summary lab tcp1_down_cubic -->
 <!-- end -->
 <!-- made: overview lab udp efficiency -->
-stale
+of another day
+<!-- end -->
+<!-- made: overview lab quic efficiency -->
+<!-- end -->
+<!-- made: overview sim udp efficiency -->
 <!-- end -->
 """
 
@@ -216,7 +220,7 @@ stale
 def test_the_page_of_benchmarks_keeps_its_words_and_renews_its_figures(results, tmp_path):
     file = tmp_path / "benchmarks.md"
     file.write_text(PAGE)
-    benchmarks.write(results, file)
+    left = benchmarks.write(results, file)
     once = file.read_text()
     assert "# Words of a person" in once
     assert "More words." in once
@@ -224,9 +228,21 @@ def test_the_page_of_benchmarks_keeps_its_words_and_renews_its_figures(results, 
     assert cells(once, "`equal4`")[0] == "32.0"
     assert "](benchmarks/lab-tcp1_down_cubic-efficiency-4s.png)" in once
     assert (tmp_path / "benchmarks/lab-tcp1_down_cubic-efficiency-4s.png").exists()
-    assert "udp efficiency -->\n\nNot measured.\n\n<!-- end -->" in once
-    benchmarks.write(results, file)
+    assert "lab udp efficiency -->\nof another day\n<!-- end -->" in once
+    assert "lab quic efficiency -->\n\nNot measured.\n\n<!-- end -->" in once
+    assert left.kept == ["overview lab udp efficiency"]
+    assert left.empty == ["overview lab quic efficiency", "overview sim udp efficiency"]
+    assert benchmarks.write(results, file) == left
     assert file.read_text() == once
+
+
+def test_what_needs_a_clock_that_was_not_measured_may_stay_empty(tmp_path):
+    file = tmp_path / "page.md"
+    needing = ("overview lab udp efficiency", "agreement", "checks", "lateness")
+    file.write_text("".join(f"<!-- made: {what} -->\n<!-- end -->\n" for what in needing))
+    simulated = dataclasses.replace(made(clock="sim", seconds=1.0), lateness=None)
+    assert benchmarks.write([simulated], file) == benchmarks.Left()
+    assert file.read_text().count("Not measured.") == 4
 
 
 @pytest.mark.parametrize(
