@@ -1,14 +1,23 @@
 """The laboratory's command line: `python -m bench`, with a verb.
 
 A verb says what it will do and how long that takes, does it, and tells where the results are. What a
-person got wrong is one sentence after `bench:` and status 1; Ctrl-C is status 130, with how to go on.
+person got wrong, or the system denies, is one sentence after `bench:`. The exit status is
+
+    0    done
+    1    could not be done
+    2    the command line is wrong
+    3    done, but some measurements failed or cannot be used, or not all was taken down
+    130  stopped by Ctrl-C or SIGTERM, with how to go on
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import errno
 import os
 import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,10 +30,12 @@ from bench.progress import Display
 from bench.runners import REAL, Runners
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from bench.plans import Case, Part
 
+FAILED, PARTLY, STOPPED = 1, 3, 130
+"""Exit statuses."""
 DEFAULT_SYSTEMS = ("bare", "single", "rr", "rr+hold", "xor", "weighted")
 FILES = click.argument(
     "files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RESULTS…"
@@ -40,15 +51,22 @@ class Program(click.Group):
             return super().invoke(ctx)
         except BenchError as error:
             click.echo(f"bench: {error}", err=True)
-            ctx.exit(1)
+            ctx.exit(FAILED)
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise  # whoever read has seen enough; click ends quietly
+            about = f"{error.filename}: " if error.filename else ""
+            click.echo(f"bench: {about}{error.strerror or error}", err=True)
+            ctx.exit(FAILED)
         except KeyboardInterrupt:
             click.echo("bench: stopped", err=True)
-            ctx.exit(130)
+            ctx.exit(STOPPED)
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Measures mpbond and others over links that behave like modems."""
+    results.versions.cache_clear()
 
 
 @main.command("list")
@@ -132,11 +150,13 @@ def run(ctx: click.Context, /, no_check: bool, **options: Any) -> None:
         return
     if ctx.obj is None and os.geteuid() != 0:
         raise BenchError("the lab makes network namespaces: run this as root, or by sudo")
-    check = None if no_check else _check(runners)
-    record = _recorder(options["out"], check=check)
-    with _campaign(waiting, options["out"], 1) as display:
-        campaign.in_lab(waiting, runners.opening, display, record)
-    ctx.exit(display.refused > 0)
+    _prepare(options["out"])
+    with _terminable():
+        check = None if no_check else _check(runners)
+        record = _recorder(options["out"], check=check)
+        with Display(waiting, options["out"]) as display:
+            campaign.in_lab(waiting, runners.opening, display, record)
+    ctx.exit(0 if display.clean else PARTLY)
 
 
 @main.command()
@@ -155,9 +175,11 @@ def sim(ctx: click.Context, /, jobs: int, **options: Any) -> None:
     waiting = _waiting(plans.SIM, options)
     if options["dry_run"] or not waiting:
         return
-    with _campaign(waiting, options["out"], jobs) as display:
-        campaign.in_simulator(waiting, runners.simulate, jobs, display, _recorder(options["out"]))
-    ctx.exit(display.refused > 0)
+    _prepare(options["out"])
+    record = _recorder(options["out"])
+    with _terminable(), Display(waiting, options["out"], jobs=jobs) as display:
+        campaign.in_simulator(waiting, runners.simulate, jobs, display, record)
+    ctx.exit(0 if display.clean else PARTLY)
 
 
 @main.command()
@@ -204,7 +226,11 @@ def docs(files: tuple[Path, ...], out: Path) -> None:
     """Brings the figures of docs/benchmarks.md up to date."""
     from bench.report import benchmarks
 
-    benchmarks.write(results.newest(results.read(*files)), out)
+    left = benchmarks.write(results.newest(results.read(*files)), out)
+    if left.kept:
+        click.echo(f"as they were, for want of results: {', '.join(left.kept)}", err=True)
+    if left.empty:
+        raise BenchError(f"{out} has nothing to show in {', '.join(left.empty)}; the rest is done")
     click.echo(f"{out} is up to date")
 
 
@@ -265,7 +291,7 @@ def _waiting(clock: str, options: dict[str, Any]) -> list[Case]:
             f"{out} has results already; --resume goes on with it, --out names another file"
         )
     there = results.read(out) if options["resume"] and out.exists() else []
-    waiting = campaign.pending(chosen, there, results.commit())
+    waiting = campaign.pending(chosen, there, results.versions()["tree"])
     if options["dry_run"]:
         for case in waiting:
             click.echo(str(case))
@@ -321,16 +347,42 @@ def _check(runners: Runners) -> dict[str, Any]:
 
 def _recorder(out: Path, **more: Any) -> Callable[[results.Result], None]:
     command = shlex.join(["python", "-m", "bench", *sys.argv[1:]])
+    at_start = results.versions()
 
     def record(result: results.Result) -> None:
-        results.append(out, [dataclasses.replace(result, command=command, **more)])
+        versions = result.versions | at_start
+        whole = dataclasses.replace(result, command=command, versions=versions, **more)
+        results.append(out, [whole])
 
     return record
 
 
-def _campaign(waiting: list[Case], out: Path, jobs: int) -> Display:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    return Display(waiting, out, jobs=jobs)
+def _prepare(out: Path) -> None:
+    """See to it that results can be kept before any are made; by sudo, they are whose who asked."""
+    new = [path for path in (out, *out.parents) if not path.exists()]
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with out.open("ab"):
+            pass
+    except OSError as error:
+        raise BenchError(f"cannot write results to {out}: {error.strerror}") from None
+    if os.geteuid() == 0 and "SUDO_UID" in os.environ:
+        for path in new:
+            os.chown(path, int(os.environ["SUDO_UID"]), int(os.environ["SUDO_GID"]))
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM do what Ctrl-C does: what runs is ended, what is there is kept."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _count(number: int, noun: str) -> str:

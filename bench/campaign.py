@@ -2,14 +2,18 @@
 
 Every result is written to its file as soon as it is there, so a campaign can be stopped at any time and
 taken up again. A measurement that fails is recorded with its reason, and the rest goes on; what
-opened is closed in every case. A case counts as done when there is a *valid* result of the same key: what
-failed, and what the laboratory refused, is measured again when a campaign is resumed.
+opened is closed in every case. A result that cannot be written ends the campaign: so would the next. A
+case counts as done when there is a *valid* result of the same key: what failed, and what the laboratory
+refused, is measured again when a campaign is resumed.
+
+Simulations run in processes that end with this one, whatever ends it.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import ctypes
 import dataclasses
 import itertools
 import signal
@@ -34,6 +38,9 @@ if TYPE_CHECKING:
     It tells the function it is given what happens besides.
     """
 
+PR_SET_PDEATHSIG = 1
+"""Of prctl(2): the signal that is sent when the parent dies."""
+
 
 class Watcher(Protocol):
     """Is told what goes on."""
@@ -47,11 +54,17 @@ class Watcher(Protocol):
     def say(self, text: str) -> None:
         """Something else happens that takes time."""
 
+    def note(self, text: str) -> None:
+        """Something has happened that is worth knowing later."""
 
-def pending(chosen: Iterable[Case], results: Iterable[Result], commit: str) -> list[Case]:
-    """Return the cases, each once, of which there is no valid result yet."""
+    def fault(self, text: str) -> None:
+        """Something is left behind that should be gone."""
+
+
+def pending(chosen: Iterable[Case], results: Iterable[Result], tree: str) -> list[Case]:
+    """Return the cases, each once, of which there is no valid result yet of files of that hash."""
     done = {result.key for result in results if result.valid}
-    return [case for case in dict.fromkeys(chosen) if case.key(commit) not in done]
+    return [case for case in dict.fromkeys(chosen) if case.key(tree) not in done]
 
 
 def in_lab(
@@ -59,24 +72,24 @@ def in_lab(
 ) -> None:
     """Measure cases in the lab; neighbours of one scenario share its network."""
     for scenario, group in itertools.groupby(chosen, key=lambda case: case.scenario):
-        waiting = list(group)
+        network = contextlib.ExitStack()
         try:
             watcher.say(f"building {scenario}")
-            with opening(scenario, watcher.say) as measure:
-                while waiting:
-                    case = waiting.pop(0)
-                    watcher.begin(case)
-                    result = attempt(measure, case)
-                    record(result)
-                    watcher.end(case, result)
+            measure = network.enter_context(opening(scenario, watcher.note))
         except Exception as failure:
-            # The network could not be built (all are waiting), or not be taken down (none is).
-            for case in waiting:
-                result = failure_of(case, failure)
-                record(result)
-                watcher.end(case, result)
-            if not waiting:
-                watcher.say(f"closing {scenario}: {sentence(failure)}")
+            for case in group:
+                _end(case, failure_of(case, failure), watcher, record)
+            continue
+        try:
+            for case in group:
+                watcher.begin(case)
+                _end(case, attempt(measure, case), watcher, record)
+        finally:
+            # Not a `with`: a fault of closing must not take the place of what ends the campaign.
+            try:
+                network.close()
+            except Exception as failure:
+                watcher.fault(f"closing {scenario}: {sentence(failure)}")
 
 
 def in_simulator(
@@ -103,14 +116,17 @@ def in_simulator(
                     case = running[future]
                     result = future.result()
                     del running[future]
-                    record(result)
-                    watcher.end(case, result)
+                    _end(case, result, watcher, record)
         for case in running.values():
             # A process died (of want of memory, say) and took the others of its pool with it.
-            result = failure_of(case, BenchError("the simulating process was killed"))
-            record(result)
-            watcher.end(case, result)
+            killed = BenchError("the simulating process was killed")
+            _end(case, failure_of(case, killed), watcher, record)
         running.clear()
+
+
+def _end(case: Case, result: Result, watcher: Watcher, record: Callable[[Result], None]) -> None:
+    record(result)
+    watcher.end(case, result)
 
 
 def attempt(measure: Measure, case: Case) -> Result:
@@ -153,7 +169,7 @@ def sentence(failure: BaseException) -> str:
 @contextlib.contextmanager
 def _pool(jobs: int) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
     """A pool of processes that are ended, not waited for, when its block is left by an exception."""
-    pool = concurrent.futures.ProcessPoolExecutor(jobs, initializer=_ignore_interrupts)
+    pool = concurrent.futures.ProcessPoolExecutor(jobs, initializer=_attach)
     try:
         yield pool
     except BaseException:
@@ -165,6 +181,11 @@ def _pool(jobs: int) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
     pool.shutdown()
 
 
-def _ignore_interrupts() -> None:
-    """Ctrl-C is for the parent, which ends its children."""
+def _attach() -> None:
+    """Make a process of the pool end when its parent wants it to, or is gone.
+
+    Ctrl-C is for the parent, which ends its children.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

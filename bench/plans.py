@@ -51,9 +51,9 @@ class Case:
     repetition: int
     seconds: float
 
-    def key(self, commit: str) -> Key:
-        """Return the key its result will have."""
-        return Key(**dataclasses.asdict(self), commit=commit)
+    def key(self, tree: str) -> Key:
+        """Return the key that its result will have when files of that hash are measured."""
+        return Key(**dataclasses.asdict(self), tree=tree)
 
     def __str__(self) -> str:
         return f"{self.scenario} {self.system} {self.workload} {self.repetition + 1}"

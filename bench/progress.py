@@ -1,7 +1,8 @@
 """Shows what is being measured, how much is done, and how long it will still take.
 
-On a terminal the last lines are a bar that moves; elsewhere every measurement is one line. The time to
-go is the estimate of what is left, corrected by how the estimates have fared so far.
+Every measurement is one line, and so is what happens besides and is worth knowing later. On a terminal
+a bar that moves is below them; elsewhere each line has the time to go. That is the estimate of what is
+left, corrected by how the estimates have fared so far.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class Display:
         self.out = out
         self.done = 0
         self.refused = 0
+        self.faults = 0
         self._left = _weights(chosen, jobs)
         self._total = len(chosen)
         self._running: list[Case] = []
@@ -56,6 +58,11 @@ class Display:
         )
         self._task = self._progress.add_task("", total=self._total)
 
+    @property
+    def clean(self) -> bool:
+        """Whether all that was measured can be used, and nothing is left behind."""
+        return not self.refused and not self.faults
+
     def __enter__(self) -> Self:
         self._progress.start()
         return self
@@ -65,6 +72,8 @@ class Display:
         text = f"{self.done} of {self._total} measured, in {self.out}"
         if self.refused:
             text += f"; {self.refused} of them failed or cannot be used, the reasons stand above"
+        if self.faults:
+            text += "; not all was taken down, see above"
         if kind is not None or self.refused:
             text += "; the same command with --resume measures what is missing"
         self.console.print(text, markup=False, soft_wrap=True)
@@ -85,17 +94,26 @@ class Display:
         speed = ""
         if case.clock == SIM and result.wall and result.valid:
             speed = f"  {result.window[1] / result.wall:.1f} virtual s/s"
-        self.console.print(
+        self._print(
             f"{self.done:>4} of {self._total}  {case!s:<52} {headline(result)}{speed}",
-            style="" if result.valid else "red",
-            markup=False,
-            soft_wrap=True,
+            "" if result.valid else "red",
         )
         self._show()
 
     def say(self, text: str) -> None:
-        """Something happens that takes time."""
+        """Something happens that takes time: it is shown while it does."""
         self._show(text)
+
+    def note(self, text: str) -> None:
+        """Something has happened: its line stays."""
+        self._print(
+            f"      {', '.join(map(str, self._running))}: {text}" if self._running else text
+        )
+
+    def fault(self, text: str) -> None:
+        """Something is left behind: its line stays, and it counts."""
+        self.faults += 1
+        self._print(text, "red")
 
     def to_go(self) -> float:
         """Return about how many seconds are left."""
@@ -103,6 +121,11 @@ class Display:
         if self._worked:
             rest *= (self._turned - self._began) / self._worked
         return max(0.0, rest - (self._clock() - self._turned))
+
+    def _print(self, line: str, style: str = "") -> None:
+        if not self.console.is_terminal:
+            line += f"  ({duration(self.to_go())} to go)"
+        self.console.print(line, style=style, markup=False, soft_wrap=True)
 
     def _show(self, text: str = "") -> None:
         what = text or ", ".join(map(str, self._running))

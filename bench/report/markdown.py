@@ -41,7 +41,7 @@ def row(
 
 
 def refused(results: Iterable[Result]) -> str:
-    """Return a table of what is not valid, with the reasons; "" if there is none."""
+    """Return a table of what is not valid among results, with the reasons; "" if there is none."""
     rows = [
         [
             *(r.clock, r.scenario, f"`{r.system}`", f"`{r.workload}`", str(r.repetition + 1)),

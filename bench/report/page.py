@@ -57,7 +57,7 @@ def provenance(results: Sequence[Result]) -> str:
     versions = {
         name: sorted({str(one.versions[name]) for one in results if name in one.versions})
         for name in dict.fromkeys(name for one in results for name in one.versions)
-        if name != "dirty"
+        if name not in ("dirty", "tree")
     }
     machines = dict.fromkeys(
         f"{one.machine.get('cpu', 'unknown')}, {one.machine.get('cores', '?')} cores, "

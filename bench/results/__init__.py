@@ -1,6 +1,7 @@
-"""What measurements found: how it is put together (`measured`) and kept (`record`)."""
+"""What measurements found: how it is put together (`measured`), dated (`provenance`), kept (`record`)."""
 
-from bench.results.measured import AppFigures, VoiceFigures, commit, failed, measured, now
+from bench.results.measured import AppFigures, VoiceFigures, failed, measured
+from bench.results.provenance import now, versions
 from bench.results.record import (
     Key,
     Lateness,
@@ -27,10 +28,10 @@ __all__ = [
     "Voice",
     "VoiceFigures",
     "append",
-    "commit",
     "failed",
     "measured",
     "newest",
     "now",
     "read",
+    "versions",
 ]

@@ -11,18 +11,12 @@ pulled. Efficiency is goodput over that, whatever a system did with the links.
 from __future__ import annotations
 
 import dataclasses
-import datetime
-import functools
-import importlib.metadata
-import os
-import platform
-import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.links.capacity import capacity, timeline
 from bench.links.ledger import BIN, COUNTERS, Ledger
 from bench.links.rates import nanoseconds
+from bench.results.provenance import machine, now, versions
 from bench.results.record import Lateness, Pages, Quantiles, Result, Timeline, Udp, Voice
 from bench.voice import mean_opinion
 from bench.workloads import VOICE_INTERVAL
@@ -35,7 +29,6 @@ if TYPE_CHECKING:
 
 DIRECTIONS = ("down", "up")
 T = TypeVar("T")
-ROOT = Path(__file__).parents[2]
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -269,61 +262,6 @@ def quantiles(times: Sequence[float | None]) -> Quantiles:
         return Quantiles(p50=None, p95=None, p99=None, max=None)
     p50, p95, p99 = (_rounded(quantile(ordered, share)) for share in (0.5, 0.95, 0.99))
     return Quantiles(p50=p50, p95=p95, p99=p99, max=_rounded(came[-1]))
-
-
-@functools.cache
-def versions() -> dict[str, Any]:
-    """Return the versions of what takes part; "commit" ends in "+" if the tree was changed."""
-    commit = _git("rev-parse", "--short=10", "HEAD") or "unknown"
-    dirty = bool(_git("status", "--porcelain", "--untracked-files=no"))
-    return {
-        "mpbond": importlib.metadata.version("mpbond"),
-        "commit": commit + "+" * dirty,
-        "dirty": dirty,
-        "python": platform.python_version(),
-        "kernel": platform.release(),
-        "cryptography": importlib.metadata.version("cryptography"),
-    }
-
-
-def commit() -> str:
-    """Return the commit that is measured."""
-    return str(versions()["commit"])
-
-
-@functools.cache
-def machine() -> dict[str, Any]:
-    """Return what the measurement ran on: CPU, cores, bytes of memory."""
-    info = Path("/proc/cpuinfo").read_text()
-    names = [
-        line.partition(":")[2].strip()
-        for line in info.splitlines()
-        if line.startswith("model name")
-    ]
-    return {
-        "cpu": names[0] if names else platform.machine(),
-        "cores": len(os.sched_getaffinity(0)),
-        "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-    }
-
-
-def now() -> str:
-    """Return date and time in UTC, to the second."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-def _git(*arguments: str) -> str:
-    try:
-        done = subprocess.run(
-            ["git", "-c", f"safe.directory={ROOT}", *arguments],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return done.stdout.strip()
 
 
 def _absent(absences: Sequence[tuple[int, float, float]], number: int) -> list[tuple[int, int]]:

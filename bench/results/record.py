@@ -5,9 +5,10 @@ line, so that a run that was broken off keeps what it has, and files can be join
 may have keys this version does not know (they are passed over); one that lacks what it must have, or
 that is no JSON, is an error that names file and line.
 
-Two results with the same `key` are repetitions of one and the same run: the later one replaces the
-earlier. `valid` says whether the figures may be used: a measurement that failed, or in which the
-laboratory itself was the bottleneck, stays in the file with its `reason` and without influence.
+Two results with the same `key` are repetitions of one and the same run, of which one counts: a valid
+one before one that is not, and then the one that was started last. `valid` says whether the figures may
+be used: a measurement that failed, or in which the laboratory itself was the bottleneck, stays in the
+file with its `reason` and without influence. A last line that was broken off is nobody's result.
 
 Bytes, bit/s and seconds throughout; directions are "down" (from the internet) and "up". How a result
 is put together from books and figures is in `bench.results.measured`.
@@ -18,6 +19,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import sys
 import types
 import typing
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
@@ -41,7 +43,8 @@ class Key(NamedTuple):
     seed: int
     repetition: int
     seconds: float
-    commit: str
+    tree: str
+    """Of the files that were measured; see `bench.results.provenance`."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +198,7 @@ class Result:
             self.seed,
             self.repetition,
             self.seconds,
-            str(self.versions.get("commit", "")),
+            str(self.versions.get("tree", self.versions.get("commit", ""))),
         )
 
     def to_json(self) -> str:
@@ -222,13 +225,20 @@ class Result:
 
 
 def read(*paths: Path) -> list[Result]:
-    """Return the results of files; of those with one key the last, at the place of the first."""
+    """Return the results of files; of those with one key the one that counts, in the first's place.
+
+    A last line that was broken off, when the disk was full say, is passed over with a note.
+    """
     found: dict[Key, Result] = {}
     for path in paths:
         try:
-            lines = path.read_text().splitlines()
+            text = path.read_text()
         except (OSError, UnicodeDecodeError) as error:
             raise BenchError(f"cannot read results from {path}: {error}") from None
+        lines = text.splitlines()
+        if lines and _broken_off(text):
+            print(f"{path}:{len(lines)} was broken off and is passed over", file=sys.stderr)
+            lines.pop()
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
@@ -236,26 +246,63 @@ def read(*paths: Path) -> list[Result]:
                 result = Result.from_json(line)
             except BenchError as error:
                 raise BenchError(f"{path}:{number}: {error}") from None
-            found[result.key] = result
+            found[result.key] = _better(found.get(result.key), result)
     return list(found.values())
 
 
 def newest(results: Iterable[Result]) -> list[Result]:
-    """Return of those that differ in nothing but the commit the last one."""
-    found = {result.key._replace(commit=""): result for result in results}
+    """Return of those that differ in nothing but what was measured the one that counts.
+
+    What is not valid is among them only where nothing valid stands for it.
+    """
+    found: dict[Key, Result] = {}
+    for result in results:
+        key = result.key._replace(tree="")
+        found[key] = _better(found.get(key), result)
     return list(found.values())
 
 
-def append(path: Path, results: Iterable[Result]) -> None:
-    """Write results behind those that are there, a line each.
+def _better(first: Result | None, second: Result) -> Result:
+    if first is None or (first.valid, first.started) <= (second.valid, second.started):
+        return second
+    return first
 
-    A last line that was broken off, by a full disk say, is ended first.
+
+def append(path: Path, results: Iterable[Result]) -> None:
+    """Write results behind those that are there, a line each; BenchError when it cannot be done.
+
+    A last line that was broken off gives way.
     """
+    try:
+        _end_last_line(path)
+        with path.open("ab") as file:
+            for result in results:
+                file.write(result.to_json().encode() + b"\n")
+    except OSError as error:
+        raise BenchError(f"cannot write results to {path}: {error.strerror}") from None
+
+
+def _end_last_line(path: Path) -> None:
     with path.open("a+b") as file:
-        if file.seek(0, 2) and (file.seek(-1, 2), file.read(1))[1] != b"\n":
+        size = file.seek(0, 2)
+        if not size or (file.seek(-1, 2), file.read(1))[1] == b"\n":
+            return
+        file.seek(0)
+        content = file.read()
+        if _broken_off(content.decode(errors="replace")):
+            file.truncate(content.rfind(b"\n") + 1)
+        else:
             file.write(b"\n")
-        for result in results:
-            file.write(result.to_json().encode() + b"\n")
+
+
+def _broken_off(text: str) -> bool:
+    """Say whether the last line has neither its end nor its newline."""
+    last = text.rpartition("\n")[2]
+    try:
+        json.loads(last or "{}")
+    except json.JSONDecodeError:
+        return True
+    return False
 
 
 def _decode(kind: Any, value: Any, name: str) -> Any:

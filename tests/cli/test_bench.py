@@ -1,8 +1,12 @@
 """The laboratory's command line, with fakes in the places of both clocks."""
 
 import contextlib
+import errno
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -39,19 +43,25 @@ class Lab:
         self.events = []
         self.trusted = True
         self.spoilt = {}
+        self.left_behind = None
 
     @contextlib.contextmanager
     def opening(self, scenario, say):
         self.events.append(f"build {scenario}")
+        self.note = say
         if self.spoilt.get(scenario):
             raise self.spoilt[scenario]
         try:
             yield self.measure
         finally:
             self.events.append(f"remove {scenario}")
+            if self.left_behind:
+                raise RuntimeError(self.left_behind)
 
     def measure(self, case):
         self.events.append(f"{case.system} {case.workload} {case.repetition}")
+        if case.system == "xor":
+            self.note("once more, for the emulator was late")
         if case.system in self.spoilt:
             raise self.spoilt[case.system]
         return made(
@@ -78,6 +88,7 @@ def lab():
 def bench(lab, tmp_path, monkeypatch):
     """Runs the command line in a directory of its own."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("bench.results.provenance.tree", lambda: "0123456789")
 
     def run(*args):
         runners = Runners(simulate, lab.opening, lab.check)
@@ -120,8 +131,6 @@ def test_measurements_in_the_lab_begin_with_a_check_and_share_networks(bench, la
 
 
 def kept(path="results.jsonl"):
-    from pathlib import Path
-
     return results.read(Path(path))
 
 
@@ -145,7 +154,7 @@ def test_nothing_is_measured_by_an_emulator_that_is_not_to_be_trusted(bench, lab
 def test_a_failed_measurement_is_recorded_and_the_rest_goes_on(bench, lab):
     lab.spoilt["rr"] = BenchError("the server did not start")
     done = bench("run", "equal4", "--systems", "bare,rr,weighted", "--seconds", "3")
-    assert done.exit_code == 1
+    assert done.exit_code == 3
     assert "the server did not start" in done.output
     assert "1 of them failed" in done.output
     assert [(one.system, one.valid, one.reason) for one in kept()] == [
@@ -159,7 +168,7 @@ def test_a_failed_measurement_is_recorded_and_the_rest_goes_on(bench, lab):
 def test_a_network_that_cannot_be_built_fails_its_measurements_only(bench, lab):
     lab.spoilt["equal4"] = RuntimeError("no room")
     done = bench("run", "equal4", "cable_adsl", "--systems", "bare,rr", "--seconds", "3")
-    assert done.exit_code == 1
+    assert done.exit_code == 3
     assert [(one.scenario, one.reason) for one in kept()] == [
         *[("equal4", "no room")] * 2,
         *[("cable_adsl", None)] * 2,
@@ -191,6 +200,82 @@ def test_a_campaign_that_is_complete_measures_nothing(bench, lab):
     assert lab.events == []
 
 
+def test_a_campaign_begins_anew_when_what_is_measured_has_changed(bench, lab, monkeypatch):
+    same = ("run", "equal4", "--systems", "bare", "--seconds", "3")
+    bench(*same)
+    lab.events.clear()
+    monkeypatch.setattr("bench.results.provenance.tree", lambda: "9876543210")
+    assert bench(*same, "--resume").exit_code == 0
+    assert "bare tcp1_down_cubic 0" in lab.events
+    assert [one.versions["tree"] for one in kept()] == ["0123456789", "9876543210"]
+
+
+def test_a_campaign_goes_on_behind_a_line_that_was_broken_off(bench, lab):
+    same = ("run", "equal4", "--systems", "bare,rr", "--seconds", "3")
+    bench(*same)
+    file = Path("results.jsonl")
+    file.write_text(file.read_text()[:-20])
+    lab.events.clear()
+    done = bench(*same, "--resume")
+    assert done.exit_code == 0, done.output
+    assert "results.jsonl:2 was broken off and is passed over" in done.output
+    assert [event for event in lab.events if "tcp1" in event] == ["rr tcp1_down_cubic 0"]
+    assert [one.system for one in kept()] == ["bare", "rr"]
+
+
+def test_nothing_is_measured_when_results_cannot_be_kept(bench, lab, tmp_path):
+    (tmp_path / "file").write_text("")
+    for out in ("file/a.jsonl", "/proc/a.jsonl"):
+        done = bench("run", "equal4", "--systems", "bare", "--out", out)
+        assert done.exit_code == 1
+        assert f"bench: cannot write results to {out}: " in done.output.splitlines()[-1]
+    assert lab.events == []
+
+
+def test_a_full_disk_ends_the_campaign_with_a_sentence(bench, lab):
+    done = bench("run", "equal4", "cable_adsl", "--systems", "bare,rr", "--out", "/dev/full")
+    assert done.exit_code == 1
+    assert "cannot write results to /dev/full: No space left on device" in done.output
+    assert lab.events == ["check", "build equal4", "bare tcp1_down_cubic 0", "remove equal4"]
+
+
+def test_a_full_disk_ends_simulations_too(bench):
+    done = bench("sim", "equal4", "--systems", "bare,rr", "--jobs", "1", "--out", "/dev/full")
+    assert done.exit_code == 1
+    assert "cannot write results to /dev/full: No space left on device" in done.output
+    assert "0 of 2 measured" in done.output
+
+
+def test_what_sudo_makes_is_whose_who_asked(bench, monkeypatch):
+    owned = {}
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "chown", lambda path, *owner: owned.update({str(path): owner}))
+    monkeypatch.setenv("SUDO_UID", "1000")
+    monkeypatch.setenv("SUDO_GID", "1001")
+    same = ("run", "equal4", "--systems", "bare", "--seconds", "3", "--out", "a/b.jsonl")
+    bench(*same)
+    assert owned == {"a": (1000, 1001), "a/b.jsonl": (1000, 1001)}
+    owned.clear()
+    bench(*same, "--resume")
+    assert owned == {}
+
+
+def test_what_is_left_behind_is_told_and_counts(bench, lab):
+    lab.left_behind = "a namespace is still there"
+    done = bench("run", "equal4", "cable_adsl", "--systems", "bare", "--seconds", "3")
+    assert done.exit_code == 3
+    told = [line for line in done.output.splitlines() if line.startswith("closing ")]
+    assert len(told) == 2
+    assert "closing equal4: a namespace is still there" in told[0]
+    assert [one.valid for one in kept()] == [True, True]
+
+
+def test_what_is_measured_once_more_is_told_on_a_line(bench):
+    done = bench("run", "equal4", "--systems", "xor", "--seconds", "3")
+    (told,) = [line for line in done.output.splitlines() if "once more" in line]
+    assert "equal4 xor tcp1_down_cubic 1: once more, for the emulator was late" in told
+
+
 def test_results_are_not_mixed_unawares(bench, lab):
     bench("run", "equal4", "--systems", "bare", "--seconds", "3")
     done = bench("run", "equal4", "--systems", "bare", "--seconds", "3")
@@ -208,6 +293,67 @@ def test_ctrl_c_removes_the_network_and_keeps_what_is_there(bench, lab):
     assert "--resume measures what is missing" in done.output
 
 
+def test_ctrl_c_ends_the_campaign_even_when_something_is_left_behind(bench, lab):
+    lab.spoilt["rr"] = KeyboardInterrupt()
+    lab.left_behind = "a namespace is still there"
+    done = bench("run", "equal4", "cable_adsl", "--systems", "bare,rr", "--seconds", "3")
+    assert done.exit_code == 130
+    assert lab.events[-1] == "remove equal4"
+    assert "closing equal4: a namespace is still there" in done.output
+
+
+def test_sigterm_is_answered_like_ctrl_c(bench, lab, monkeypatch):
+    measure = lab.measure
+
+    def terminated(case):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return measure(case)
+
+    monkeypatch.setattr(lab, "measure", terminated)
+    before = signal.getsignal(signal.SIGTERM)
+    done = bench("run", "equal4", "--systems", "bare", "--seconds", "3")
+    assert done.exit_code == 130
+    assert lab.events == ["check", "build equal4", "remove equal4"]
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+WAITING = """\
+import os, signal, sys
+from bench.__main__ import main
+from bench.runners import Runners
+
+def simulate(case):
+    with open(sys.argv[1], "w") as there:  # open as long as this process lives
+        print("simulating", file=there, flush=True)
+        signal.pause()
+
+main(["sim", "equal4", "--systems", "bare,rr", "--jobs", "2"], obj=Runners(simulate, None, None))
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 130), (signal.SIGKILL, -signal.SIGKILL)]
+)
+def test_simulations_end_with_who_asked_for_them(number, status, tmp_path):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    process = subprocess.Popen(
+        [sys.executable, "-c", WAITING, fifo],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        stderr=subprocess.PIPE,
+    )
+    try:
+        with fifo.open() as there:
+            assert [there.readline() for _ in range(2)] == ["simulating\n"] * 2
+            process.send_signal(number)
+            assert there.read() == ""  # nobody is left that could write
+        assert process.wait() == status, process.stderr.read()
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def test_a_dry_run_names_measurements_and_makes_none(bench, lab):
     done = bench("run", "equal4", "--systems", "bare,rr", "--dry-run")
     assert done.exit_code == 0
@@ -221,7 +367,7 @@ def test_simulations_run_in_processes_and_failures_are_recorded(bench, jobs):
         *("sim", "equal4", "--systems", "bare,xor,weighted", "--seconds", "3"),
         *("--jobs", jobs),
     )
-    assert done.exit_code == 1, done.output
+    assert done.exit_code == 3, done.output
     found = {one.system: one for one in kept()}
     assert found["bare"].valid
     assert found["weighted"].valid
@@ -233,7 +379,7 @@ def test_a_simulation_that_is_killed_does_not_end_the_campaign(bench):
     done = bench(
         *("sim", "equal4", "--systems", "rr,bare,weighted", "--seconds", "2", "--jobs", "1")
     )
-    assert done.exit_code == 1, done.output
+    assert done.exit_code == 3, done.output
     found = {one.system: one.reason for one in kept()}
     assert found == {
         "rr": "the simulating process was killed",
@@ -302,6 +448,36 @@ def test_the_page_of_benchmarks_is_renewed(bench, tmp_path):
     done = bench("docs", "a.jsonl", "--out", "page.md")
     assert done.output == "page.md is up to date\n"
     assert "* 1 measurement of 6 s each" in (tmp_path / "page.md").read_text()
+
+
+def test_blocks_for_which_there_is_nothing_are_named(bench, tmp_path):
+    results.append(tmp_path / "a.jsonl", [made()])
+    kept, lab, sim = (f"overview {what} efficiency" for what in ("lab udp", "lab quic", "sim udp"))
+    pages = [("provenance", ""), (kept, "old\n"), (lab, ""), (sim, "")]
+    text = "".join(f"<!-- made: {what} -->\n{old}<!-- end -->\n" for what, old in pages)
+    (tmp_path / "page.md").write_text(text)
+    done = bench("docs", "a.jsonl", "--out", "page.md")
+    assert done.exit_code == 1
+    assert f"as they were, for want of results: {kept}\n" in done.output
+    assert f"bench: page.md has nothing to show in {lab}; the rest is done" in done.output
+    assert "* 1 measurement of 6 s each" in (tmp_path / "page.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["docs", "a.jsonl", "--out", "page.md"], ["report", "a.jsonl"]]
+)
+def test_what_the_system_denies_is_a_sentence(bench, tmp_path, monkeypatch, arguments):
+    results.append(tmp_path / "a.jsonl", [made()])
+    (tmp_path / "page.md").write_text("<!-- made: provenance -->\n<!-- end -->\n")
+
+    def deny(path, *_):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "write_text", deny)
+    done = bench(*arguments, *(["--no-plots"] if arguments[0] == "report" else []))
+    assert done.exit_code == 1
+    assert done.output.startswith("bench: ")
+    assert done.output.endswith(".md: Permission denied\n")
 
 
 def test_traces_are_generated_and_described(bench, tmp_path):

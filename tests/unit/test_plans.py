@@ -116,8 +116,8 @@ def test_a_case_has_the_key_of_its_result():
         repetition=1,
         seconds=6.0,
     )
-    assert case.key(result.versions["commit"]) == result.key
-    assert campaign.pending([case], [result], result.versions["commit"]) == []
+    assert case.key(result.versions["tree"]) == result.key
+    assert campaign.pending([case], [result], result.versions["tree"]) == []
     assert campaign.pending([case], [result], "another") == [case]
     assert campaign.pending([case], [made(scenario="cable_adsl", seed=2)], "") == [case]
 
@@ -127,7 +127,7 @@ def test_what_failed_or_does_not_count_is_measured_again():
     spoilt = made(system="bare", seconds=30.0, late=True)
     broken = failed(**dataclasses.asdict(case), reason="it fell over")
     for result in (spoilt, broken):
-        assert campaign.pending([case], [result], result.versions["commit"]) == [case]
+        assert campaign.pending([case], [result], result.versions["tree"]) == [case]
 
 
 @pytest.mark.parametrize(

@@ -71,3 +71,42 @@ def test_every_measurement_leaves_a_line_and_the_end_sums_up(shown):
     assert "of what was offered" in lines[0]
     assert "the emulator was late" in lines[1]
     assert lines[-1].startswith("3 of 3 measured, in x.jsonl; 1 of them failed")
+
+
+def test_without_a_terminal_each_line_has_the_time_to_go(shown):
+    display, written, wait = shown
+    wait(plans.estimate(CASES[:1]))
+    finish(display, 0)
+    display.note("something")
+    rest = plans.duration(plans.estimate(CASES) - plans.estimate(CASES[:1]))
+    assert [line.endswith(f"({rest} to go)") for line in written.getvalue().splitlines()] == [
+        True
+    ] * 2
+
+
+def test_what_happens_besides_has_a_line_that_names_the_measurement(shown):
+    display, written, _ = shown
+    display.begin(CASES[1])
+    display.note("once more, for the emulator was late")
+    (line,) = written.getvalue().splitlines()
+    assert "equal4 rr tcp1_down_cubic 1: once more, for the emulator was late" in line
+    assert display.clean
+
+
+def test_what_is_left_behind_has_a_line_and_counts(shown):
+    display, written, _ = shown
+    with display:
+        display.fault("closing equal4: a namespace is still there")
+    lines = written.getvalue().splitlines()
+    assert lines[0].startswith("closing equal4: a namespace is still there")
+    assert "not all was taken down" in lines[1]
+    assert not display.clean
+
+
+def test_on_a_terminal_lines_stay_above_the_bar():
+    console = Console(file=io.StringIO(), width=120, force_terminal=True)
+    with Display(CASES, Path("x.jsonl"), console=console) as display:
+        display.note("once more")
+    written = console.file.getvalue()
+    assert "once more\n" in written
+    assert "once more  (" not in written

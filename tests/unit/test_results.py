@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
@@ -9,8 +10,10 @@ from bench import results
 from bench.errors import BenchError
 from bench.links.ledger import Ledger
 from bench.links.shape import Background, Constant, LinkSpec, Shape
+from bench.report import markdown
 from bench.results import AppFigures, Result, VoiceFigures, measured
 from bench.results.measured import Offer
+from bench.results.provenance import tree
 from bench.workloads import WORKLOADS
 from tests.results import made
 
@@ -200,22 +203,115 @@ def test_a_line_that_was_broken_off_does_not_spoil_the_next(tmp_path):
     with file.open("a") as stream:
         stream.write('{"format":1,"clo')
     results.append(file, [made(system="bare")])
-    assert len(file.read_text().splitlines()) == 3
-    assert Result.from_json(file.read_text().splitlines()[2]).system == "bare"
+    assert [one.system for one in results.read(file)] == ["weighted", "bare"]
 
 
-def test_repetitions_seeds_and_commits_make_different_keys():
+def test_a_last_line_that_was_broken_off_is_passed_over_with_a_note(tmp_path, capsys):
+    file = tmp_path / "results.jsonl"
+    results.append(file, [made(), made(system="bare")])
+    file.write_text(file.read_text()[:-20])
+    assert [one.system for one in results.read(file)] == ["weighted"]
+    assert capsys.readouterr().err == f"{file}:2 was broken off and is passed over\n"
+
+
+def test_a_last_line_that_lacks_nothing_but_its_newline_is_a_result(tmp_path, capsys):
+    file = tmp_path / "results.jsonl"
+    file.write_text(made().to_json())
+    assert len(results.read(file)) == 1
+    results.append(file, [made(system="bare")])
+    assert len(results.read(file)) == 2
+    assert capsys.readouterr().err == ""
+
+
+def test_a_broken_line_in_the_middle_is_an_error(tmp_path):
+    file = tmp_path / "results.jsonl"
+    file.write_text('{"format":1,"clo\n' + made().to_json() + "\n")
+    with pytest.raises(BenchError, match=r"results\.jsonl:1: this is no JSON"):
+        results.read(file)
+
+
+def test_a_full_disk_is_told_with_the_file():
+    with pytest.raises(BenchError, match="cannot write results to /dev/full: No space left"):
+        results.append(Path("/dev/full"), [made()])
+
+
+def test_repetitions_seeds_and_trees_make_different_keys():
     base = made()
     others = [
         dataclasses.replace(base, repetition=1),
         dataclasses.replace(base, seed=2),
         dataclasses.replace(base, clock="sim"),
-        dataclasses.replace(base, versions={"commit": "another"}),
+        dataclasses.replace(base, versions={"tree": "another"}),
     ]
     assert len({one.key for one in [base, *others]}) == 5
 
 
-def test_reports_take_the_newest_of_what_several_commits_measured():
-    old, other = made(share=0.5), made(system="bare")
-    new = dataclasses.replace(made(share=0.8), versions={"commit": "another"})
+def test_a_commit_of_the_same_tree_makes_no_other_key():
+    base = made()
+    later = dataclasses.replace(base, versions=base.versions | {"commit": "another"})
+    assert later.key == base.key
+
+
+def test_results_from_before_there_were_trees_are_told_apart_by_commits():
+    old = [dataclasses.replace(made(), versions={"commit": name}) for name in ("one", "two")]
+    assert len({one.key for one in old}) == 2
+
+
+def started(minute, *, share=0.5, late=False, tree="some"):
+    base = made(share=share, seconds=1.0, late=late)
+    when = f"2026-01-02T03:{minute:02}:00+00:00"
+    return dataclasses.replace(base, started=when, versions={"tree": tree})
+
+
+def test_reports_take_the_newest_of_what_several_trees_measured():
+    old, other = started(1), made(system="bare")
+    new = started(2, tree="another")
     assert results.newest([old, other, new]) == [new, other]
+    assert results.newest([new, other, old]) == [new, other]
+
+
+def test_a_refused_rerun_does_not_hide_what_is_valid(tmp_path):
+    good, refused = started(1), started(2, late=True)
+    assert results.newest([good, dataclasses.replace(refused, versions={})]) == [good]
+    file = tmp_path / "results.jsonl"
+    results.append(file, [good, refused])
+    assert results.read(file) == [good]
+
+
+def test_what_was_refused_is_told_until_it_is_made_good():
+    first, second, good = started(1, late=True), started(2, late=True), started(0)
+    assert results.newest([first, second]) == [second]
+    assert markdown.refused(results.newest([first, second, good])) == ""
+
+
+def project(root):
+    """The files of a project, some of them measured."""
+    for name in ("mpbond/core/a.py", "bench/b.c", "docs/c.md", "tests/d.py"):
+        (root / name).parent.mkdir(parents=True)
+        (root / name).write_text("something")
+    return root
+
+
+@pytest.mark.parametrize("name", ["docs/c.md", "tests/d.py", "bench/__pycache__/b.pyc", "bench/.x"])
+def test_documents_tests_and_leavings_do_not_change_the_tree(tmp_path, name):
+    before = tree(project(tmp_path))
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("something else")
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["mpbond/core/a.py", "bench/b.c", "bench/new.py"])
+def test_what_is_measured_changes_the_tree_committed_or_not(tmp_path, name):
+    before = tree(project(tmp_path))
+    (tmp_path / name).write_text("something else")
+    assert tree(tmp_path) != before
+
+
+def test_a_file_that_moves_changes_the_tree(tmp_path):
+    before = tree(project(tmp_path))
+    (tmp_path / "bench/b.c").rename(tmp_path / "bench/c.c")
+    assert tree(tmp_path) != before
+
+
+def test_a_result_names_the_tree_it_measured():
+    assert made().versions["tree"] == results.versions()["tree"]
