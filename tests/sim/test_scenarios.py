@@ -7,30 +7,63 @@ import pytest
 
 from bench import scenarios, workloads
 from bench.errors import BenchError
-from bench.links.capacity import mean_rate
 from bench.links.link import Link
-from bench.links.shape import Constant, Shape
+from bench.links.shape import Constant, Profile, Shape
 from bench.scenarios import Scenario, wire
 from bench.sim import run
 from bench.systems import System
 from bench.workloads import Workload
 
 MEGABIT = 1_000_000
-EFFORT = 60 * MEGABIT
-"""About how many bits the links of a scenario carry in a test."""
 CEILING = 0.925
 """Share of a 1,500-byte packet that is left for the payload of TCP in the tunnel."""
+LEAST = {
+    "equal4": (1.5, 0.7),
+    "article6": (2.0, 0.35),
+    "article6_calm": (2.0, 0.4),
+    "cable_adsl": (1.2, 0.25),
+    "fiber_lte": (2.0, 0.08),
+    "lossy3": (3.0, 0.03),
+    "lte_drive": (2.0, 0.12),
+    "lte_synthetic": (2.0, 0.12),
+    "fast2": (0.5, 0.35),
+    "starlink_5g": (1.5, 0.1),
+    "policer": (2.0, 0.5),
+    "shallow": (1.5, 0.35),
+    "shared_link": (2.0, 0.05),
+    "mq_baseline": (0.6, 0.45),
+    "mq_rtt40": (1.0, 0.15),
+    "mq_rtt70": (1.5, 0.08),
+    "mq_rtt120": (2.0, 0.06),
+    "mq_rtt320": (4.0, 0.012),
+    "mq_jit5": (0.6, 0.3),
+    "mq_jit20": (1.0, 0.2),
+    "mq_loss05": (1.5, 0.08),
+    "mq_loss2": (2.0, 0.025),
+    "mq_bw4": (1.0, 0.5),
+    "mq_bw10": (0.6, 0.45),
+    "mq_duallte": (3.0, 0.04),
+    "mq_fiberlte": (1.5, 0.06),
+    "mq_starlink": (4.0, 0.012),
+    "mq_geo": (8.0, 0.018),
+    "mq_congested": (5.0, 0.018),
+}
+"""By scenario: for how long (s) a download is simulated, and what share of the links it has at least.
+
+A flow that has just begun has little of links that are far away, and CUBIC little of those that lose. The
+shares are some six tenths of the worst seed's; where the jitter of a scenario reorders, four tenths hold.
+"""
 
 
 @pytest.mark.parametrize("name", scenarios.SCENARIOS)
-def test_every_scenario_carries_a_download_and_a_call(name):
+def test_every_scenario_carries_a_call_and_of_a_download_what_it_can(name):
     scenario = scenario_of(name)
-    offered = sum(mean_rate(link.down) for link in scenario.links)
-    result = measure(
-        scenario, "weighted", "voice_tcp", seconds=max(0.6, min(2.0, EFFORT / offered))
-    )
+    seconds, least = LEAST[name.removesuffix("_reorder")]
+    if name.endswith("_reorder"):
+        least = max(0.012, least * 2 / 3)
+    result = measure(scenario, "weighted", "voice_tcp", seconds=seconds)
     assert result.alive
-    assert 0 < result.efficiency["down"] < CEILING
+    assert least < result.efficiency["down"] < CEILING
     assert result.longest_stall < result.seconds
     nothing_is_lost_that_may_not_be(scenario, result)
     nothing_arrives_before_it_can(scenario, result)
@@ -57,6 +90,40 @@ def nothing_arrives_before_it_can(scenario, result):
         assert delay.p50 is None or delay.p50 >= quickest - jitter, (way, delay)
     carried = sum(books["down"]["carried"] for books in result.links)
     assert result.goodput["down"] * result.seconds / 8 < carried
+
+
+@pytest.mark.parametrize(("system", "least"), [("weighted", 0.18), ("rr+hold", 0.14)])
+def test_a_flow_over_six_modems_survives_the_spike_of_one(system, least):
+    scenario = later(scenarios.get("article6"), 3.0)  # it begins a second after the flow
+    result = measure(scenario, system, "tcp1_down_cubic", seconds=5.0)
+    waits = [books["down"]["wait_p95"] for books in result.links]
+    assert waits[3] == max(waits)
+    assert waits[3] > 0.3
+    assert least < result.efficiency["down"]
+    assert result.longest_stall < 2.0
+
+
+def test_a_flow_has_what_a_modem_in_a_spike_can_carry():
+    scenario = later(scenarios.get("article6"), 3.0)
+    for system in ("bare:3", "single:3"):
+        result = measure(scenario, system, "tcp1_down_cubic", seconds=5.0)
+        assert result.efficiency_of_link["down"] > 0.5
+        assert result.links[3]["down"]["wait_p95"] > 0.3
+        assert 0.3 < result.longest_stall < 2.0
+
+
+@pytest.mark.parametrize(
+    ("system", "least"),
+    [("weighted", 0.04), ("rr+hold", 0.04), ("bare:0", 0.1)],
+)
+def test_a_flow_goes_on_when_the_satellite_is_changed(system, least):
+    scenario = later(scenarios.get("starlink_5g"), 10.5)  # half a second after it began
+    result = measure(scenario, system, "tcp1_down_cubic", seconds=1.5)
+    assert result.links[0]["down"]["swallowed"] > 0
+    assert result.links[1]["down"]["swallowed"] == 0
+    assert least < result.efficiency["down"]
+    assert result.alive
+    assert result.longest_stall < 0.7
 
 
 @pytest.mark.parametrize(
@@ -243,6 +310,25 @@ def scenario_of(name: str) -> Scenario:
         if "recorded trace" not in str(error):
             raise
         pytest.skip(str(error))
+
+
+def later(scenario: Scenario, seconds: float) -> Scenario:
+    """The scenario with links whose lives begin so much later, up to their first outage."""
+
+    def shifted(shape: Shape) -> Shape:
+        rate, outages = shape.rate, shape.outages
+        if isinstance(rate, Profile):
+            rate = dataclasses.replace(rate, offset=rate.offset + seconds)
+        if outages is not None:
+            windows = tuple((start - seconds, end - seconds) for start, end in outages.windows)
+            outages = dataclasses.replace(outages, windows=windows)
+        return dataclasses.replace(shape, rate=rate, outages=outages)
+
+    links = tuple(
+        dataclasses.replace(link, down=shifted(link.down), up=shifted(link.up))
+        for link in scenario.links
+    )
+    return dataclasses.replace(scenario, links=links)
 
 
 def measure(scenario: Scenario, system: str, workload: str, *, seconds: float, seed: int = 1):
