@@ -7,7 +7,8 @@
  * sends what has become due on all links, each datagram stamped with the time and its number. Rates are
  * in bit/s of IP packets of SIZE bytes. The receiver takes the kernel's time stamps, made when a packet
  * leaves the last device before it; both clocks are the same. For each device it prints a line of
- * JSON: {"sent": [ns, …], "delay": [ns, …]}, in the order of coming. The sender prints how many it sent.
+ * JSON: {"sent": [ns, …], "delay": [ns, …]}, in the order of coming. The sender prints a JSON list of how
+ * many it has sent over each link.
  */
 
 #define _GNU_SOURCE
@@ -116,7 +117,7 @@ static int send_all(int count, char **words)
 {
     int links = count - 3, descriptor = open_socket();
     struct sockaddr_in here = address_of("0.0.0.0", words[0]), peers[LINKS];
-    int64_t duration = (int64_t)(atof(words[1]) * (double)SECOND), sent[LINKS] = {0}, total = 0;
+    int64_t duration = (int64_t)(atof(words[1]) * (double)SECOND), sent[LINKS] = {0};
     size_t size = (size_t)atoi(words[2]);
     double rates[LINKS];
     for (int link = 0; link < links; link++)
@@ -135,14 +136,15 @@ static int send_all(int count, char **words)
                 int some = missing > BATCH ? BATCH : (int)missing;
                 send_many(descriptor, &peers[link], link, some, size - HEADERS);
                 sent[link] += some;
-                total += some;
             }
         }
         struct timespec rest = {0, TICK - (clock_now() - start) % TICK};
         nanosleep(&rest, NULL);
         now = clock_now();
     }
-    printf("{\"sent\": %" PRId64 "}\n", total);
+    for (int link = 0; link < links; link++)
+        printf(link ? ", %" PRId64 : "[%" PRId64, sent[link]);
+    puts("]");
     return 0;
 }
 
