@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 DIRECTIONS = ("down", "up")
 UNLIMITED = -1
 LATE = 0.002
-"""Seconds after which a packet's leaving counts as late."""
+"""Seconds: a packet, or a timer of a load generator, that is later than this counts as late."""
 ANSWERS = 1 << 20
 """Bytes of answers that the emulator may write before anybody reads, so that it need not wait."""
 

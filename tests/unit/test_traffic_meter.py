@@ -12,7 +12,6 @@ from bench.lab.traffic.meter import (
     Meter,
     Numbers,
     delays,
-    longest_gap,
     round_trips,
     tardiness,
     worst,
@@ -66,13 +65,6 @@ def test_a_timeline_holds_what_the_meter_counted_and_no_stall_is_longer_than_the
     counted = [(t, n) for t, n in sorted(adds) if meter.add(start + t, n)]
     assert sum(meter.timeline) == meter.bytes == sum(n for _, n in counted)
     assert 0 <= meter.longest_stall <= length + 1e-6
-
-
-def test_a_gap_reaches_from_the_beginning_and_to_the_end():
-    assert longest_gap([], 0.0, 5.0) == 5.0
-    assert longest_gap([1.0, 2.0], 0.0, 5.0) == 3.0
-    assert longest_gap([4.5, 2.5], 0.0, 5.0) == 2.5
-    assert longest_gap([1.0, 2.0, 9.0], 0.0, 4.0) == 2.0
 
 
 def test_a_datagram_behind_one_with_a_larger_number_is_reordered():

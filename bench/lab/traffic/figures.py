@@ -44,7 +44,7 @@ class TransferResult(Machine):
 
 
 class PagesResult(Machine):
-    """Pages that were opened."""
+    """Pages that were opened; `pages` is empty and all have failed when nothing came through."""
 
     pages: list[float]
     """How long each took that came to its end."""
@@ -57,7 +57,7 @@ class PagesResult(Machine):
 
 
 class UdpResult(Machine):
-    """A stream at a constant rate; counts are datagrams, late ones included."""
+    """A stream at a constant rate; counts are datagrams, late ones included; all may be lost."""
 
     sent: int
     refused: int
@@ -82,12 +82,10 @@ class OneWay(TypedDict):
     refused: int
     delays: list[float | None]
     """One-way delay of every packet in the order of sending; None for a lost one."""
-    longest_gap: float
-    """The longest time in which nothing arrived."""
 
 
 class VoiceResult(Machine):
-    """A call."""
+    """A call; no packet has a delay when nothing came through."""
 
     sent: int
     """Packets each way."""
@@ -95,7 +93,6 @@ class VoiceResult(Machine):
     down: OneWay
     round_trips: list[float | None]
     """By packet sent up: its delay and that of the first packet that goes back after it."""
-    longest_gap: float
 
 
 class QuicResult(Machine):
@@ -105,5 +102,6 @@ class QuicResult(Machine):
     timeline: list[int]
     longest_stall: float
     alive: bool
+    """Whether the connection came about and lasted until the end."""
     saturated: bool
     """Whether a generator used a core nearly whole: then it was the limit, not the network."""

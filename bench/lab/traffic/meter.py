@@ -7,18 +7,16 @@ its timeline has one sum per 100 ms from the beginning of the window.
 from __future__ import annotations
 
 import bisect
-import itertools
 import math
 from typing import TYPE_CHECKING, TypedDict
+
+from bench.lab.emulator import LATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 STEP = 0.1
 """Seconds of one sum of a timeline."""
-
-LATE = 0.002
-"""Seconds from which on a timer that fired late is counted as late."""
 
 
 class Tardiness(TypedDict):
@@ -66,12 +64,6 @@ class Meter:
         if self.first is None:
             return self.end - self.start
         return max(self._stall, self.end - self._last)
-
-
-def longest_gap(arrivals: Iterable[float], start: float, end: float) -> float:
-    """Return the longest time from `start` to `end` in which nothing arrived."""
-    inside = sorted(time for time in arrivals if start < time < end)
-    return max(b - a for a, b in itertools.pairwise([start, *inside, end]))
 
 
 def tardiness(late: Sequence[float]) -> Tardiness:

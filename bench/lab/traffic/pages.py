@@ -97,6 +97,7 @@ class Visitor:
 
     def _connected(self, descriptor: int, connection: socket.socket) -> None:
         if outcome := connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            program.require_listener(self._plan, outcome)
             raise OSError(outcome, os.strerror(outcome))
         self._missing[descriptor] = 0
         self._poll.modify(connection, select.EPOLLIN)
@@ -136,6 +137,7 @@ class Visitor:
 def fetch(plan: Plan) -> dict[str, Any]:
     """Open pages until the time is over."""
     program.hurry()
+    program.require_route(plan)
     program.tcp_socket(plan, device=True).close()  # says at once what is not possible
     watch = program.meet(plan)
     poll = select.epoll()
@@ -156,7 +158,8 @@ def fetch(plan: Plan) -> dict[str, Any]:
         if not busy:
             break
         wake = min(each.due for each in busy)
-        ready = poll.poll(max(0.0, math.ceil((wake - time.monotonic()) * 1e3) / 1e3))
+        left = min(wake - time.monotonic(), watch.until_mark())
+        ready = poll.poll(max(0.0, math.ceil(left * 1e3) / 1e3))
         now = time.monotonic()
         owners = {each: visitor for visitor in visitors for each in visitor.descriptors()}
         for descriptor, _happened in ready:

@@ -39,6 +39,8 @@ SO_SNDBUFFORCE = 32
 SO_RCVBUFFORCE = 33
 URGENT = -15
 """Niceness of generators, which hardly use the CPU."""
+MARK = 0.020
+"""Seconds between two moments at which a loop that waits for the network notes how late it is."""
 
 
 class TrafficError(Exception):
@@ -53,13 +55,29 @@ class Stopwatch:
         self.end = start + seconds
         self._late = array.array("d")
         self._used = time.process_time()
+        self._mark = start
 
     def wait(self) -> None:
         """Wait until the beginning."""
         while (left := self.start - time.monotonic()) > 0:
             time.sleep(left)
-        self._used = time.process_time()
-        self.fired(self.start)
+        self.until_mark()
+
+    def until_mark(self) -> float:
+        """Return the seconds to the next mark, which a loop must not wait beyond.
+
+        Marks are the beginning and moments some milliseconds apart after it; how late one is when it is
+        asked for again is noted, so a loop that did not run for a while is found out, whether it was
+        waiting or had work. CPU time counts from the first one.
+        """
+        now = time.monotonic()
+        if now < self._mark:
+            return self._mark - now
+        if self._mark == self.start:
+            self._used = time.process_time()
+        self.fired(self._mark)
+        self._mark = time.monotonic() + MARK
+        return MARK
 
     def fired(self, due: float) -> None:
         """Note that a timer that was due at a time has fired now."""
@@ -110,6 +128,26 @@ def hurry(*, first: bool = False) -> None:
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
         else:
             os.setpriority(os.PRIO_PROCESS, 0, URGENT)
+
+
+def require_route(plan: Plan) -> None:
+    """Raise TrafficError when there is no way to the target at all."""
+    with socket.socket(family_of(plan["target"]), socket.SOCK_DGRAM) as probe:
+        bind_to_device(probe, plan["device"])
+        try:
+            probe.connect((plan["target"], plan["port"]))
+        except OSError as refused:
+            if refused.errno != errno.ENETUNREACH:
+                return  # somebody on the way says no: a finding
+            raise TrafficError(
+                f"there is no route to {plan['target']}; traffic needs one before it begins"
+            ) from None
+
+
+def require_listener(plan: Plan, outcome: int) -> None:
+    """Raise TrafficError when a connection found nobody there; `outcome` is an errno or 0."""
+    if outcome == errno.ECONNREFUSED:
+        raise TrafficError(f"no generator serves at {plan['target']} port {plan['port']}")
 
 
 def family_of(target: str) -> socket.AddressFamily:

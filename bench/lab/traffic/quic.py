@@ -71,6 +71,7 @@ def serve(plan: Plan) -> dict[str, Any]:
 def fetch(plan: Plan) -> dict[str, Any]:
     """Be the client."""
     configuration = _configuration(plan, is_client=True)
+    program.require_route(plan)
     with program.udp_socket(plan, buffer=BUFFER, device=True) as port:
         watch = program.meet(plan)
         end = End(port, QuicConnection(configuration=configuration), plan, watch)

@@ -9,6 +9,9 @@ the kernel knows of their connections, and reset them.
 Bytes are thrown away by the kernel (MSG_TRUNC), never copied. A receiver that has read pauses for a
 millisecond, as an interrupt-moderated one does: at 500 Mbit/s that leaves a few hundred wake-ups a
 second. Payload is random, so that nothing on the way can make it smaller.
+
+A connection that does not come about, or breaks, is a finding about the network. That there is no
+route before the beginning, or nobody who serves, is an error.
 """
 
 from __future__ import annotations
@@ -93,6 +96,7 @@ class Exchange:
     """The connections of one end, and the loop that serves them."""
 
     def __init__(self, plan: Plan, watch: Stopwatch) -> None:
+        self._plan = plan
         self._watch = watch
         self._poll = select.epoll()
         self._flows: dict[int, Flow] = {}
@@ -112,10 +116,10 @@ class Exchange:
         self._poll.register(listener, select.EPOLLIN)
         self._poll.register(sys.stdin, select.EPOLLIN)
 
-    def open(self, flow: Flow, target: str, port: int) -> None:
+    def open(self, flow: Flow) -> None:
         """Begin to connect; the flow asks or sends when it is connected."""
         self._flows[flow.connection.fileno()] = flow
-        outcome = flow.connection.connect_ex((target, port))
+        outcome = flow.connection.connect_ex((self._plan["target"], self._plan["port"]))
         if outcome not in (0, errno.EINPROGRESS):
             flow.error = os.strerror(outcome)
             return
@@ -133,7 +137,7 @@ class Exchange:
             if self._listener is None and not self._living:
                 return
             before = self.meter.bytes
-            for descriptor, happened in self._poll.poll(left):
+            for descriptor, happened in self._poll.poll(min(left, self._watch.until_mark())):
                 if descriptor == sys.stdin.fileno():
                     self.ended = True
                 elif self._listener is not None and descriptor == self._listener.fileno():
@@ -187,6 +191,7 @@ class Exchange:
 
     def _connected(self, flow: Flow) -> None:
         if outcome := flow.connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            program.require_listener(self._plan, outcome)
             raise OSError(outcome, os.strerror(outcome))
         flow.connected = True
         if flow.receives:
@@ -259,6 +264,7 @@ def serve(plan: Plan) -> dict[str, Any]:
 def fetch(plan: Plan) -> dict[str, Any]:
     """Open the connections and fill them."""
     program.hurry()
+    program.require_route(plan)
     down, up = plan["down"], plan["up"]
     flows = [Flow(program.tcp_socket(plan, device=True), number) for number in range(down + up)]
     watch = program.meet(plan)
@@ -266,7 +272,7 @@ def fetch(plan: Plan) -> dict[str, Any]:
     watch.wait()
     for flow in flows:
         flow.receives = flow.number < down
-        exchange.open(flow, plan["target"], plan["port"])
+        exchange.open(flow)
     exchange.run(watch.end)
     return exchange.finish()
 

@@ -60,6 +60,7 @@ def serve(plan: Plan) -> dict[str, Any]:
 def fetch(plan: Plan) -> dict[str, Any]:
     """Be the client: greet and take what comes, or send."""
     program.hurry()
+    program.require_route(plan)
     # not connected: after a change of routes, what is sent next has the new source address
     with program.udp_socket(plan, tos=plan["tos"], buffer=BUFFER, device=True) as port:
         watch = program.meet(plan)
@@ -113,7 +114,7 @@ def receive(
             with contextlib.suppress(OSError):
                 port.sendto(GREETING, greeted)
             greet_at = now + (KEEPALIVE if numbers.received else GREETING_EVERY)
-        if not select.select([port], (), (), GREETING_EVERY)[0]:
+        if not select.select([port], (), (), min(GREETING_EVERY, watch.until_mark()))[0]:
             continue
         now = time.monotonic()
         with contextlib.suppress(OSError):

@@ -43,6 +43,7 @@ def answer(plan: Plan) -> dict[str, Any]:
 
 def call(plan: Plan) -> dict[str, Any]:
     """Be the caller."""
+    program.require_route(plan)
     with program.udp_socket(plan, tos=plan["tos"], buffer=BUFFER, device=True) as port:
         peer = (plan["target"], plan["port"])
         return Call(port, plan, peer).talk(program.meet(plan))
