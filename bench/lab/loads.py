@@ -2,7 +2,7 @@
 
 A load may be several generators at once: TCP and a call, and beside them, on a scenario with a rival,
 somebody else's endless download through the same link, from the first moment of the links on. The rival
-counts for nothing but its effect.
+counts for nothing but its effect: there is doubt about a measurement in which it had none.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from bench.lab.lab import Lab
     from bench.lab.systems import Carrier
-    from bench.lab.traffic.figures import Machine, TransferResult
+    from bench.lab.traffic.figures import Machine, QuicResult, TransferResult, UdpResult
     from bench.scenarios import Scenario
     from bench.workloads import Workload
 
@@ -44,7 +44,7 @@ class Told:
     cpu: float
     """Seconds that all of them used together, a rival's not counted."""
     late: float
-    """By how many seconds 1 % of the timers of one of them were late, or more."""
+    """By how many seconds 1 % of the timers of one of them were late, or more, a rival's too."""
     doubt: str | None = None
     """Why the figures tell of a generator rather than of the network."""
 
@@ -101,34 +101,11 @@ class Load:
         """Wait for the end and put the figures together."""
         figures = AppFigures(received={"down": None, "up": None})
         machines: list[Machine] = []
-        doubt = None
-        if isinstance(self._main, Transfer):
-            by_way = self._main.results()
-            _note_transfers(figures, by_way)
-            machines.append(next(iter(by_way.values())))
-        elif isinstance(self._main, PageLoads):
-            pages = self._main.result()
-            figures.received = {"down": pages["bytes"], "up": None}
-            figures.pages, figures.pages_failed = pages["pages"], pages["failed"]
-            machines.append(pages)
-        elif isinstance(self._main, UdpStream):
-            udp = self._main.result()
-            figures.received = {"down": udp["bytes"], "up": None}
-            figures.goodput_timeline = {"down": udp["timeline"], "up": None}
-            figures.longest_stall = udp["longest_stall"]
-            figures.udp = {name: udp[name] for name in ("sent", "lost", "reordered")}
-            machines.append(udp)
-            if udp["overrun"] > OVERRUN_SHARE * udp["sent"]:
-                doubt = f"the UDP generator was too slow to read {udp['overrun']} datagrams"
-        elif isinstance(self._main, QuicTransfer):
-            quic = self._main.result()
-            figures.received = {"down": quic["bytes"], "up": None}
-            figures.goodput_timeline = {"down": quic["timeline"], "up": None}
-            figures.longest_stall, figures.alive = quic["longest_stall"], quic["alive"]
-            figures.flows = [quic["bytes"]]
-            machines.append(quic)
-            if quic["saturated"]:
-                doubt = "the QUIC generator used nearly all of a core, and was itself the limit"
+        doubts: list[str | None] = []
+        if self._main is not None:
+            machine, doubt = _note(figures, self._main)
+            machines.append(machine)
+            doubts.append(doubt)
         if self._call is not None:
             call = self._call.result()
             figures.voice = VoiceFigures(
@@ -138,11 +115,19 @@ class Load:
                 round_trips=call["round_trips"],
             )
             machines.append(call)
+        late = [each["lateness"]["p99"] for each in machines]
+        if self._rival is not None:
+            rival = self._rival.result()
+            late.append(rival["lateness"]["p99"])
+            if not rival["bytes"]:
+                doubts.append("somebody else's download carried nothing")
+            elif not rival["alive"]:
+                doubts.append("somebody else's download broke off")
         return Told(
             figures=figures,
             cpu=sum(sum(each["cpu"].values()) for each in machines),
-            late=max(each["lateness"]["p99"] for each in machines),
-            doubt=doubt,
+            late=max(late),
+            doubt=next(filter(None, doubts), None),
         )
 
     def _start(self) -> None:
@@ -209,6 +194,41 @@ class Load:
                 seconds=workloads.START + self._seconds,
             )
             self._running.callback(self._rival.cancel)
+
+
+def _note(
+    figures: AppFigures, main: Transfer | PageLoads | UdpStream | QuicTransfer
+) -> tuple[Machine, str | None]:
+    """Wait for a generator and note what it says; return what of it is about the machine, and a doubt."""
+    if isinstance(main, Transfer):
+        by_way = main.results()
+        _note_transfers(figures, by_way)
+        return next(iter(by_way.values())), None
+    if isinstance(main, PageLoads):
+        pages = main.result()
+        figures.received = {"down": pages["bytes"], "up": None}
+        figures.pages, figures.pages_failed = pages["pages"], pages["failed"]
+        return pages, None
+    doubt = None
+    if isinstance(main, UdpStream):
+        udp = main.result()
+        _note_stream(figures, udp)
+        figures.udp = {name: udp[name] for name in ("sent", "lost", "reordered")}
+        if udp["overrun"] > OVERRUN_SHARE * udp["sent"]:
+            doubt = f"the UDP generator was too slow to read {udp['overrun']} datagrams"
+        return udp, doubt
+    quic = main.result()
+    _note_stream(figures, quic)
+    figures.flows, figures.alive = [quic["bytes"]], quic["alive"]
+    if quic["saturated"]:
+        doubt = "the QUIC generator used nearly all of a core, and was itself the limit"
+    return quic, doubt
+
+
+def _note_stream(figures: AppFigures, one: UdpResult | QuicResult) -> None:
+    figures.received = {"down": one["bytes"], "up": None}
+    figures.goodput_timeline = {"down": one["timeline"], "up": None}
+    figures.longest_stall = one["longest_stall"]
 
 
 def _note_transfers(figures: AppFigures, by_way: dict[str, TransferResult]) -> None:
