@@ -252,10 +252,7 @@ def trace_write(modem: str, direction: str, file: Path, seed: int, seconds: floa
     if modem not in modems.PRESETS:
         raise unknown("modem", modem, modems.PRESETS)
     times = modems.PRESETS[modem].trace(direction, seed, seconds).times
-    try:
-        traces.write(file, times)
-    except OSError as error:
-        raise BenchError(f"cannot write {file}: {error.strerror}") from None
+    traces.write(file, times)
     click.echo(_described(str(file), times))
 
 
@@ -267,6 +264,14 @@ def trace_show(files: tuple[Path, ...]) -> None:
 
     for file in files:
         click.echo(_described(str(file), traces.read(file).times))
+
+
+@trace.command("compare")
+def trace_compare() -> None:
+    """Puts recorded traces beside generated ones, as a table in Markdown."""
+    from bench.links import modems
+
+    click.echo(modems.comparison_table(), nl=False)
 
 
 def _described(name: str, times: Sequence[int]) -> str:

@@ -12,8 +12,8 @@ radio that is lost and found again looks like in the recordings). A spike lasts 
 50 kB/s pass at most, in drips up to a second apart, so that a round trip takes up to 2 s. Whoever keeps
 sending finds a deep queue on top: `queue_down` and `queue_up` bytes.
 
-    python -m bench.links.modems compare                     # recorded and generated side by side
-    python -m bench.links.modems write umts down 7 umts.down # a trace of the preset with seed 7
+    python -m bench trace compare                              # recorded and generated side by side
+    python -m bench trace write umts down umts.down --seed 7   # a trace of the preset with seed 7
 
 The presets are fitted to the recordings of the same name by their 5th, 50th and 95th percentile of the
 rate per second and the gaps that are longer than 0.2, 0.5 and 1 s; `hspa` is a stick that does not move.
@@ -21,14 +21,11 @@ rate per second and the gaps that are longer than 0.2, 0.5 and 1 s; `hspa` is a 
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import functools
 import math
 import statistics
-import sys
 import zlib
-from pathlib import Path
 
 from bench.errors import BenchError
 from bench.links import traces
@@ -317,31 +314,3 @@ def _row(name: str, kind: str, what: Statistics) -> str:
         f"| {name} | {kind} | {what.length:.0f} s | {what.mean / 1e6:.2f} | {rates} |"
         f" {what.longest_gap:.1f} s |"
     )
-
-
-def main(arguments: list[str]) -> None:
-    """The command: see the top of this module."""
-    parser = argparse.ArgumentParser(prog="python -m bench.links.modems", allow_abbrev=False)
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("compare", help="print recorded and generated traces side by side")
-    write = commands.add_parser("write", help="write a trace")
-    write.add_argument("modem", choices=PRESETS)
-    write.add_argument("direction", choices=("down", "up"))
-    write.add_argument("seed", type=int)
-    write.add_argument("file", type=Path)
-    write.add_argument(
-        "--seconds", type=float, default=LENGTH, help="length, %(default)g by default"
-    )
-    chosen = parser.parse_args(arguments)
-    if chosen.command == "compare":
-        print(comparison_table(), end="")
-    else:
-        trace = PRESETS[chosen.modem].trace(chosen.direction, chosen.seed, chosen.seconds)
-        traces.write(chosen.file, trace.times)
-
-
-if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except BenchError as error:
-        sys.exit(f"bench: {error}")

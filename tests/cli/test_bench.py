@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from bench import results
 from bench.__main__ import main
 from bench.errors import BenchError
+from bench.links import modems
 from bench.runners import Runners
 from tests.results import made
 
@@ -486,3 +487,16 @@ def test_traces_are_generated_and_described(bench, tmp_path):
     shown = bench("trace", "show", "x.down")
     assert shown.output == written.output
     assert shown.output.startswith("x.down: 20 s, mean ")
+
+
+def test_traces_are_compared_in_a_table(bench, monkeypatch):
+    monkeypatch.setattr(modems, "PRESETS", {"hspa": modems.PRESETS["hspa"]})
+    compared = bench("trace", "compare")
+    assert compared.exit_code == 0, compared.output
+    assert compared.output == modems.comparison_table()
+
+
+def test_a_trace_that_cannot_be_written_is_named(bench):
+    refused = bench("trace", "write", "hspa", "down", "no/x.down")
+    assert refused.exit_code == 1
+    assert refused.output == "bench: cannot write the trace no/x.down: No such file or directory\n"

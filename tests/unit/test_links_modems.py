@@ -157,17 +157,6 @@ def test_the_table_puts_a_recording_beside_what_is_like_it(monkeypatch, tmp_path
     )
 
 
-def test_the_command_writes_a_trace_that_can_be_read(tmp_path):
-    file = tmp_path / "made.down"
-    modems.main(["write", "umts", "down", "7", str(file), "--seconds", "20"])
-    assert traces.read(file).times == PRESETS["umts"].trace("down", 7, 20.0).times
-
-
-def test_the_command_refuses_a_file_that_cannot_be_written(tmp_path):
-    with pytest.raises(BenchError, match="cannot write the trace"):
-        modems.main(["write", "umts", "down", "7", str(tmp_path / "no" / "file")])
-
-
 @pytest.mark.parametrize("length", [0.0, -3.0, float("nan"), float("inf"), 0.0005])
 def test_a_trace_of_no_use_is_refused(length):
     with pytest.raises(BenchError, match=r"longer than 0 s|nothing passes"):
