@@ -4,15 +4,19 @@ import os
 from pathlib import Path
 
 TICK = os.sysconf("SC_CLK_TCK")
+DEAD = ("Z", "X")
+"""States of a process that has ended and of which nobody has taken notice yet."""
 
 
 def cpu_seconds(pid: int) -> float:
     """Return the processor time (s) that all threads of a process have used, in user and kernel mode.
 
-    ProcessLookupError when there is no such process any more.
+    ProcessLookupError when it has ended, whether or not its parent knows already.
     """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except FileNotFoundError:
-        raise ProcessLookupError(f"process {pid} has ended") from None
+    except (FileNotFoundError, ProcessLookupError):  # before or after it was opened
+        fields = list(DEAD)
+    if fields[0] in DEAD:
+        raise ProcessLookupError(f"process {pid} has ended")
     return (int(fields[11]) + int(fields[12])) / TICK

@@ -42,6 +42,14 @@ def test_all_threads_of_a_process_count():
         process.stdin.close()
 
 
+def test_a_process_that_has_ended_while_nobody_looked_is_named():
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as process:
+        used = Stopclock({"client": process.pid})
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        with pytest.raises(LabError, match="client ended in the middle of a measurement"):
+            used.start()
+
+
 def test_a_process_that_has_ended_is_named():
     process = subprocess.Popen([sys.executable, "-c", "pass"])
     process.wait()
