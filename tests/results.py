@@ -79,7 +79,7 @@ def made(
         ),
         absences=workloads.absences(load, seconds),
         cpu={"client": 2.0, "server": 1.0, "emulator": 0.5},
-        lateness=Lateness(p50=0.0001, p99=0.0004, max=0.002, share_late=0.0),
+        lateness=Lateness(p50=0.0001, p99=0.0004, max=0.002, share_late=0.0, unread=0, overrun=0),
         valid=not late,
         reason="the emulator was late" if late else None,
         started="2026-01-02T03:04:05+00:00",

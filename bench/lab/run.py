@@ -27,6 +27,7 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from bench import results, workloads
+from bench.lab.emulator import LATE
 from bench.lab.lab import Lab
 from bench.lab.loads import Load
 from bench.lab.namespaces import LabError
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from bench.workloads import Event, Workload
 
 ATTEMPTS = 2
-LATEST = 0.002  # s; how late 99 % of the packets may leave the emulator at most
 UNREAD_SHARE = 0.001  # share of packets that may be dropped because the emulator did not read them
 STARVED = 0.050  # s; how late 99 % of a generator's timers may fire at most
 
@@ -129,6 +129,8 @@ class Laboratory:
                 p99=lateness.p99,
                 max=lateness.longest,
                 share_late=lateness.share_late,
+                unread=lateness.unread,
+                overrun=lateness.overrun,
             ),
             wall=round(time.monotonic() - began, 3),
             valid=doubt is None,
@@ -201,7 +203,7 @@ class Stopclock:
 def spoilt(lateness: Lateness, told: Told) -> str | None:
     """Say what of the laboratory's own work makes a measurement worthless; None if nothing."""
     unread = lateness.unread / max(1, lateness.count + lateness.unread)
-    if lateness.p99 > LATEST:
+    if lateness.p99 > LATE:
         return f"the emulator was late: 1 % of the packets by {lateness.p99 * 1e3:.1f} ms or more"
     if unread > UNREAD_SHARE:
         return f"the emulator did not read {unread:.1%} of the packets in time"

@@ -110,6 +110,10 @@ class Lateness:
     max: float
     share_late: float
     """Share of the packets that were more than 2 ms late."""
+    unread: int | None = None
+    """Packets dropped in front of the emulator because it did not read them in time."""
+    overrun: int | None = None
+    """Packets dropped because the emulator's memory was full."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

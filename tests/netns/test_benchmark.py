@@ -82,6 +82,7 @@ def test_a_download_is_measured_over_every_kind_of_system(laboratory, name, leas
     assert sum(result.timeline.goodput_down) == sum(result.flows)
     assert len(result.timeline.capacity_down[1]) == SECONDS / 0.1
     assert result.lateness.p99 > 0
+    assert result.lateness.overrun == 0
     assert Result.from_json(result.to_json()) == result
     programs = {"mpbond": "mpbond", "wireguard": "wireguard-go"}.get(system.kind)
     sides = {f"{programs} client", f"{programs} server"} if programs else set()

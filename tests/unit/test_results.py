@@ -257,6 +257,13 @@ def test_results_from_before_there_were_trees_are_told_apart_by_commits():
     assert len({one.key for one in old}) == 2
 
 
+def test_results_from_before_dropped_packets_were_told_do_not_tell_of_them():
+    document = json.loads(made().to_json())
+    del document["lateness"]["unread"], document["lateness"]["overrun"]
+    lateness = Result.from_json(json.dumps(document)).lateness
+    assert (lateness.unread, lateness.overrun) == (None, None)
+
+
 def started(minute, *, share=0.5, late=False, tree="some"):
     base = made(share=share, seconds=1.0, late=late)
     when = f"2026-01-02T03:{minute:02}:00+00:00"
