@@ -1,9 +1,10 @@
 """What a direction of a link could have carried: the measure that every result is stated against.
 
 Capacity is the bottleneck's, less what nobody could have used: outages, what a policer would drop, and
-what other people's traffic took. What is lost behind the bottleneck counts, because it passed it.
-Other people's bytes are known in the ledger's whole bins, each of which belongs to the window that
-contains its start; windows of whole bins are therefore exact.
+what a `Background` took, which gives way to nobody. What is lost behind the bottleneck counts, because
+it passed it; so does what a scenario's rival takes, whose packets are those of any host to the link and
+which would give way. Background bytes are known in the ledger's whole bins, each of which belongs to the
+window that contains its start; windows of whole bins are therefore exact.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from bench import workloads
+from bench import scenarios, workloads
 from bench.report import markdown, plots
 from bench.report.figures import METRICS, cell, goodput, has_rate
 from bench.report.tables import distinct, pick, systems_of, with_best
@@ -57,7 +57,7 @@ def throughput(results: Sequence[Result], clock: str, scenario: str, workload: s
     chosen = _typical(pick(results, clock=clock, scenario=scenario, workload=workload))
     return Picture(
         _name(chosen, clock, scenario, workload, "throughput"),
-        f"What each link of {scenario} carried over time: {_title(workload)}",
+        f"What each link of {scenario} carried over time{_rival(scenario)}: {_title(workload)}",
         lambda file: plots.throughput(chosen, file),
     )
 
@@ -109,6 +109,14 @@ def _typical(results: Sequence[Result]) -> list[Result]:
 def _whole(results: Sequence[Result]) -> list[str]:
     """Leave out links by number: plots show the best one only."""
     return [name for name in systems_of(results) if ":" not in name]
+
+
+def _rival(scenario: str) -> str:
+    """Say whose packets are in a link's besides those of the system."""
+    known = scenarios.SCENARIOS.get(scenario)
+    if known is None or known.rival is None:
+        return ""
+    return f", somebody else's download on link {known.rival} included"
 
 
 def _title(workload: str) -> str:

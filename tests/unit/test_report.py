@@ -8,7 +8,7 @@ import zlib
 import pytest
 
 from bench.errors import BenchError
-from bench.report import benchmarks, page, plots, tables
+from bench.report import benchmarks, page, pictures, plots, tables
 from bench.report.figures import METRICS, Cell, best, cell, efficiency, headline
 from tests.results import made
 
@@ -137,6 +137,18 @@ def test_a_report_of_nothing_is_an_error(tmp_path):
 def test_there_is_no_plot_of_what_does_not_count(draw, tmp_path):
     assert not draw([made(late=True)], tmp_path / "x.png")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("scenario", "said"),
+    [
+        ("shared_link", "over time, somebody else's download on link 1 included: one TCP flow"),
+        ("equal4", "over time: one TCP flow"),
+        ("of_long_ago", "over time: one TCP flow"),
+    ],
+)
+def test_a_plot_of_a_shared_link_says_whose_packets_are_in_it(scenario, said):
+    assert said in pictures.throughput([], "sim", scenario, "tcp1_down_cubic").caption
 
 
 def test_efficiency_of_both_directions_is_over_the_capacity_of_both():
