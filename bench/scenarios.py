@@ -9,11 +9,10 @@ long as it is; where nothing is said it is 100 ms, what home routers and DSL lin
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 from typing import TYPE_CHECKING
 
-from bench.errors import BenchError
+from bench.errors import BenchError, unknown
 from bench.links import modems, traces
 from bench.links.draws import Draws
 from bench.links.shape import (
@@ -48,7 +47,7 @@ class Scenario:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Plan:
+class Entry:
     """A scenario that has not been made yet."""
 
     title: str
@@ -57,18 +56,17 @@ class Plan:
     note: str = ""
 
 
-SCENARIOS: dict[str, Plan] = {}
+SCENARIOS: dict[str, Entry] = {}
 """All there are, in the order in which people want to see them."""
 
 
 def get(name: str) -> Scenario:
     """Make a scenario; raise BenchError when there is none of that name, or its traces are missing."""
-    plan = SCENARIOS.get(name)
-    if plan is None:
-        close = difflib.get_close_matches(name, SCENARIOS, n=3) or list(SCENARIOS)
-        raise BenchError(f"there is no scenario {name!r}; there is {', '.join(close)}")
+    entry = SCENARIOS.get(name)
+    if entry is None:
+        raise unknown("scenario", name, SCENARIOS)
     return Scenario(
-        name=name, title=plan.title, links=plan.make(), rival=plan.rival, note=plan.note
+        name=name, title=entry.title, links=entry.make(), rival=entry.rival, note=entry.note
     )
 
 
@@ -78,7 +76,7 @@ def scenario(
     """Enter the function that makes the links of a scenario, by its own name if no other is given."""
 
     def enter(make: Callable[[], tuple[LinkSpec, ...]]) -> Callable[[], tuple[LinkSpec, ...]]:
-        SCENARIOS[name or make.__name__] = Plan(title, make, rival, note)
+        SCENARIOS[name or make.__name__] = Entry(title, make, rival, note)
         return make
 
     return enter
@@ -264,10 +262,10 @@ def shared_link() -> tuple[LinkSpec, ...]:
     return wire(20, 5, 30), wire(20, 5, 40)
 
 
-Path = tuple[float, float, float, float]
-"""Mbit/s both ways, round trip (ms), how far it varies each way (ms), loss each way (%)."""
+Figures = tuple[float, float, float, float]
+"""A link: Mbit/s both ways, round trip (ms), how far it varies each way (ms), loss each way (%)."""
 
-MATRIX: dict[str, tuple[Path, Path]] = {
+MATRIX: dict[str, tuple[Figures, Figures]] = {
     "baseline": ((50, 20, 0, 0), (50, 20, 0, 0)),
     "rtt40": ((50, 20, 0, 0), (50, 40, 0, 0)),
     "rtt70": ((50, 20, 0, 0), (50, 70, 0, 0)),
@@ -288,7 +286,7 @@ MATRIX: dict[str, tuple[Path, Path]] = {
 """The pairs of links that the makers of mqvpn measured theirs on, by netem."""
 
 
-def pair(paths: tuple[Path, Path], *, reorder: bool = False) -> tuple[LinkSpec, ...]:
+def pair(links: tuple[Figures, Figures], *, reorder: bool = False) -> tuple[LinkSpec, ...]:
     """Make the links of a row; their queues hold a round trip, at least 100 ms, as one would set it."""
     return tuple(
         wire(
@@ -300,12 +298,12 @@ def pair(paths: tuple[Path, Path], *, reorder: bool = False) -> tuple[LinkSpec, 
             jitter=jitter,
             reorder=reorder and jitter > 0,
         )
-        for rate, round_trip, jitter, loss in paths
+        for rate, round_trip, jitter, loss in links
     )
 
 
-def _describe(path: Path) -> str:
-    rate, round_trip, jitter, loss = path
+def _describe(link: Figures) -> str:
+    rate, round_trip, jitter, loss = link
     return (
         f"{rate:g} Mbit/s {round_trip:g}"
         + (f"±{jitter:g}" if jitter else "")
@@ -315,12 +313,12 @@ def _describe(path: Path) -> str:
 
 
 def _enter_matrix() -> None:
-    for name, paths in MATRIX.items():
-        title = " and ".join(_describe(path) for path in paths)
-        SCENARIOS[f"mq_{name}"] = Plan(title, functools.partial(pair, paths))
-        if any(jitter for _, _, jitter, _ in paths):
-            SCENARIOS[f"mq_{name}_reorder"] = Plan(
-                f"{title}, jitter reorders", functools.partial(pair, paths, reorder=True)
+    for name, links in MATRIX.items():
+        title = " and ".join(_describe(link) for link in links)
+        SCENARIOS[f"mq_{name}"] = Entry(title, functools.partial(pair, links))
+        if any(jitter for _, _, jitter, _ in links):
+            SCENARIOS[f"mq_{name}_reorder"] = Entry(
+                f"{title}, jitter reorders", functools.partial(pair, links, reorder=True)
             )
 
 

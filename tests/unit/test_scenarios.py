@@ -62,9 +62,9 @@ def test_the_issue_and_the_matrix_have_their_scenarios():
 
 
 def test_an_unknown_scenario_is_told_with_what_is_close():
-    with pytest.raises(BenchError, match=r"'article7'; there is article6"):
+    with pytest.raises(BenchError, match=r"'article7'; did you mean article6 or"):
         scenarios.get("article7")
-    with pytest.raises(BenchError, match=r"'zzz'; there is equal4, article6"):
+    with pytest.raises(BenchError, match=r"'zzz'; there are equal4, article6"):
         scenarios.get("zzz")
 
 
