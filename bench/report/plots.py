@@ -61,11 +61,14 @@ def queue_delay(results: Sequence[Result], path: Path) -> bool:
     shown = [one for one in results if one.valid and one.timeline is not None]
     if not shown:
         return False
+    peaks = [
+        [_peaks(series, one.timeline.step) for series in one.timeline.of("wait", direction(one))]
+        for one in shown
+        if one.timeline is not None
+    ]
+    longest = max((value for waits in peaks for series in waits for value in series), default=0.0)
     with multiples(len(shown), path, "longest wait in a link's queue, ms", "seconds") as axes:
-        for ax, one in zip(axes, shown, strict=True):
-            assert one.timeline is not None
-            way = direction(one)
-            waits = [_peaks(series, one.timeline.step) for series in one.timeline.of("wait", way)]
+        for ax, one, waits in zip(axes, shown, peaks, strict=True):
             for link, series in enumerate(waits):
                 ms = [max(1.0, value * 1e3) if value else math.nan for value in series]
                 colour = LINKS[link % len(LINKS)]
@@ -74,7 +77,7 @@ def queue_delay(results: Sequence[Result], path: Path) -> bool:
                 ax.set_xlim(0, times[-1])
             ax.set_title(one.system)
             ax.set_yscale("log")
-            ax.set_ylim(bottom=1)
+            ax.set_ylim(1, max(10.0, 1.3e3 * longest))
             ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
             ax.yaxis.grid(True, color=FAINT, linewidth=0.5)
         links = len(shown[0].timeline.of("wait", "down")) if shown[0].timeline else 0
