@@ -256,7 +256,11 @@ def shallow() -> tuple[LinkSpec, ...]:
     return wire(20, 5, 30, queue=8), wire(20, 5, 50, queue=8)
 
 
-@scenario("20/5 at 30 ms, and 20/5 at 40 ms shared with somebody else's CUBIC download", rival=1)
+@scenario(
+    "20/5 at 30 ms, and 20/5 at 40 ms shared with somebody else's CUBIC download",
+    rival=1,
+    note="what the rival takes counts as capacity, and is in the books of link 1",
+)
 def shared_link() -> tuple[LinkSpec, ...]:
     # The first of equals is the best link: what goes over one link alone has it to itself.
     return wire(20, 5, 30), wire(20, 5, 40)
