@@ -35,7 +35,7 @@ LAB_OVERHEAD = 2.0
 """Seconds that a measurement in the lab takes beside its window: programs start and stop."""
 LAB_OPENING = 4.0
 """Seconds that it takes to build the network of a scenario."""
-SIM_COST, SIM_COST_OF_RATE = 0.02, 13e-9
+SIM_COST, SIM_COST_OF_RATE = 0.02, 12e-9
 """Seconds on the wall per virtual second, at rest and for each bit/s that is offered."""
 
 
