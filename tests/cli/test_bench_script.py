@@ -26,7 +26,9 @@ PAGE = [
     "-m bench run --plan agreement --out results/lab.jsonl --resume",
     "-m bench run --plan quick --out results/lab.jsonl --resume",
     "-m bench sim --plan agreement --out results/sim.jsonl --resume",
+    "-m bench sim --plan sim-all --out results/sim.jsonl --resume",
     "-m bench docs results/lab.jsonl results/sim.jsonl",
+    "-m bench docs results/lab.jsonl results/sim.jsonl --out README.md",
 ]
 
 
@@ -62,7 +64,7 @@ def test_the_page_is_measured_on_both_clocks_and_written(script):
     assert calls[1:] == PAGE
 
 
-@pytest.mark.parametrize("step", [0, 1, 2])
+@pytest.mark.parametrize("step", [0, 1, 2, 3])
 @pytest.mark.parametrize("status", [1, 2, 130])
 def test_a_step_that_is_broken_off_or_goes_wrong_is_the_last(script, step, status):
     ended, calls = script("page", FAILING=PAGE[step], STATUS=status)
