@@ -303,13 +303,13 @@ def test_a_tunnel_comes_up_over_likenesses_of_links_and_leaves_the_links_untouch
 
 
 def scenario_of(name: str) -> Scenario:
-    """The scenario; a test of one whose recordings are not there ends here and says so."""
+    """The scenario, or, where its recordings are not there, the likeness that its error names."""
     try:
         return scenarios.get(name)
     except BenchError as error:
-        if "recorded trace" not in str(error):
+        if name != "lte_drive" or "lte_synthetic" not in str(error):
             raise
-        pytest.skip(str(error))
+        return scenarios.get("lte_synthetic")
 
 
 def later(scenario: Scenario, seconds: float) -> Scenario:
