@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import weakref
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Required, TypedDict
 
 from bench.lab.namespaces import LabError
 from bench.lab.traffic.figures import Machine
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 FIRST_PORT = 7100
 LAST_PORT = 29_999
+SECONDS = 10.0
+"""How long traffic lasts where nothing else is said."""
 READY = 20.0
 """Seconds that programs may take to become ready on a busy machine."""
 PATIENCE = 20.0
@@ -33,6 +35,23 @@ PATIENCE = 20.0
 
 _ports = itertools.cycle(range(FIRST_PORT, LAST_PORT))
 _prepared: weakref.WeakKeyDictionary[Lab, set[str]] = weakref.WeakKeyDictionary()
+
+
+class Place(TypedDict, total=False):
+    """Where and when a generator runs."""
+
+    target: Required[str]
+    """The address that `client` talks to; it is `server`'s."""
+    client: str
+    """The namespace that fetches, "client" if not given."""
+    server: str
+    """The namespace that serves, "web" if not given."""
+    device: str | None
+    """The one interface of the client's to use; None leaves it to the routes."""
+    seconds: float
+    """How long traffic lasts, SECONDS if not given."""
+    start: float | None
+    """The moment to begin (monotonic); None waits for `begin`."""
 
 
 class Generator:
@@ -46,13 +65,16 @@ class Generator:
         plan: dict[str, Any],
         *,
         target: str,
-        client: str,
-        server: str,
-        device: str | None,
-        seconds: float,
-        start: float | None,
+        client: str = "client",
+        server: str = "web",
+        device: str | None = None,
+        seconds: float = SECONDS,
+        start: float | None = None,
     ) -> None:
-        """Starts both programs and waits until they are ready; with `start`, also begins."""
+        """Starts both programs and waits until they are ready; with `start`, also begins.
+
+        Who talks to whom, and when, is the same for all kinds: see `Place`.
+        """
         if seconds <= 0:
             raise LabError(f"traffic lasts longer than 0 s, not {seconds:g}")
         _check_numeric(target)

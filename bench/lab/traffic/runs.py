@@ -19,7 +19,7 @@ Times in results are seconds; timelines have one sum of bytes per 100 ms from th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from bench import workloads
 from bench.lab.namespaces import LabError
@@ -31,7 +31,7 @@ from bench.lab.traffic.figures import (
     UdpResult,
     VoiceResult,
 )
-from bench.lab.traffic.generator import Generator
+from bench.lab.traffic.generator import SECONDS, Generator, Place
 from bench.lab.traffic.meter import delays, round_trips
 
 if TYPE_CHECKING:
@@ -52,23 +52,18 @@ class Transfer(Generator):
         self,
         lab: Lab,
         *,
-        target: str,
-        client: str = "client",
-        server: str = "web",
         direction: str = "down",
         flows: int = 1,
         congestion: str = "cubic",
         mptcp: bool = False,
-        device: str | None = None,
-        seconds: float = 10.0,
         pieces: int | None = None,
-        start: float | None = None,
+        **place: Unpack[Place],
     ) -> None:
-        """Starts `flows` connections from `client` to address `target`, which is `server`.
+        """Starts `flows` connections.
 
         `direction` is where data goes: "down" (server to client), "up", or "both", which makes that
         many connections each way. `pieces` is how many bytes a client asks for at a time (down only),
-        None for all at once. `device` binds the client to one interface.
+        None for all at once.
         """
         if direction not in ("down", "up", "both"):
             raise LabError(f'a direction is "down", "up" or "both", not {direction!r}')
@@ -85,16 +80,7 @@ class Transfer(Generator):
             "mptcp": mptcp,
             "piece": pieces,
         }
-        super().__init__(
-            lab,
-            plan,
-            target=target,
-            client=client,
-            server=server,
-            device=device,
-            seconds=seconds,
-            start=start,
-        )
+        super().__init__(lab, plan, **place)
 
     def results(self) -> dict[str, TransferResult]:
         """Wait for the end and return the figures by direction."""
@@ -144,9 +130,6 @@ class PageLoads(Generator):
         self,
         lab: Lab,
         *,
-        target: str,
-        client: str = "client",
-        server: str = "web",
         visitors: int = 1,
         connections: int = workloads.PAGE_CONNECTIONS,
         pause: float = workloads.PAGE_PAUSE,
@@ -154,9 +137,7 @@ class PageLoads(Generator):
         seed: int = 1,
         congestion: str = "cubic",
         mptcp: bool = False,
-        device: str | None = None,
-        seconds: float = 10.0,
-        start: float | None = None,
+        **place: Unpack[Place],
     ) -> None:
         """Starts `visitors` at once, each with `connections` for a page and a `pause` (s) after it.
 
@@ -174,16 +155,7 @@ class PageLoads(Generator):
             "mptcp": mptcp,
             "piece": None,
         }
-        super().__init__(
-            lab,
-            plan,
-            target=target,
-            client=client,
-            server=server,
-            device=device,
-            seconds=seconds,
-            start=start,
-        )
+        super().__init__(lab, plan, **place)
 
     def result(self) -> PagesResult:
         """Wait for the end and return how long every page took."""
@@ -208,16 +180,11 @@ class UdpStream(Generator):
         lab: Lab,
         *,
         rate: float,
-        target: str,
-        client: str = "client",
-        server: str = "web",
         direction: str = "down",
         size: int = workloads.UDP_PAYLOAD,
         tos: int = 0,
         drain: float = DRAIN,
-        device: str | None = None,
-        seconds: float = 10.0,
-        start: float | None = None,
+        **place: Unpack[Place],
     ) -> None:
         """Starts a stream of `rate` bit/s of payload in datagrams of `size` bytes of payload.
 
@@ -236,16 +203,7 @@ class UdpStream(Generator):
             "tos": tos,
             "drain": drain,
         }
-        super().__init__(
-            lab,
-            plan,
-            target=target,
-            client=client,
-            server=server,
-            device=device,
-            seconds=seconds,
-            start=start,
-        )
+        super().__init__(lab, plan, **place)
 
     def result(self) -> UdpResult:
         """Wait for the end and return what came of what was sent."""
@@ -275,35 +233,21 @@ class VoiceCall(Generator):
         self,
         lab: Lab,
         *,
-        target: str,
-        client: str = "client",
-        server: str = "web",
         interval: float = workloads.VOICE_INTERVAL,
         size: int = workloads.VOICE_PAYLOAD,
         tos: int = workloads.VOICE_TOS,
         drain: float = DRAIN,
-        device: str | None = None,
-        seconds: float = 10.0,
-        start: float | None = None,
+        **place: Unpack[Place],
     ) -> None:
         """Starts a call of packets of `size` bytes of payload every `interval` (s), each way.
 
         What comes later than `drain` (s) after the end is lost.
         """
-        if size < 12 or interval <= 0 or seconds < interval:
+        if size < 12 or interval <= 0 or place.get("seconds", SECONDS) < interval:
             raise LabError("a call has packets of 12 bytes and more, and time for one of them")
         self._drain = drain
         plan = {"interval": interval, "size": size, "tos": tos, "drain": drain}
-        super().__init__(
-            lab,
-            plan,
-            target=target,
-            client=client,
-            server=server,
-            device=device,
-            seconds=seconds,
-            start=start,
-        )
+        super().__init__(lab, plan, **place)
 
     def result(self) -> VoiceResult:
         """Wait for the end and return the delay of every packet."""
@@ -337,27 +281,13 @@ class QuicTransfer(Generator):
         self,
         lab: Lab,
         *,
-        target: str,
-        client: str = "client",
-        server: str = "web",
         congestion: str = "cubic",
-        device: str | None = None,
-        seconds: float = 10.0,
-        start: float | None = None,
+        **place: Unpack[Place],
     ) -> None:
         """Starts a download; `congestion` is one of aioquic's: "cubic" or "reno"."""
         if congestion not in ("cubic", "reno"):
             raise LabError(f'aioquic has congestion control "cubic" and "reno", not {congestion!r}')
-        super().__init__(
-            lab,
-            {"congestion": congestion},
-            target=target,
-            client=client,
-            server=server,
-            device=device,
-            seconds=seconds,
-            start=start,
-        )
+        super().__init__(lab, {"congestion": congestion}, **place)
 
     def result(self) -> QuicResult:
         """Wait for the end and return what came."""
