@@ -10,7 +10,7 @@ class Transmit(NamedTuple):
     """Exactly one sendmsg: `buffers` are gathered, and cut every `segment_size` bytes if that is set.
 
     `session` and `numbers` (path id, packet numbers) identify it when the system refuses it and it goes
-    back in; both are None for handshake messages.
+    back in; both are None for handshake messages. `dscp` is the outer one.
     """
 
     socket: int
@@ -19,6 +19,7 @@ class Transmit(NamedTuple):
     segment_size: int | None = None
     session: bytes | None = None
     numbers: tuple[int, tuple[int, ...]] | None = None
+    dscp: int = 0
 
 
 @dataclass(frozen=True, slots=True)
