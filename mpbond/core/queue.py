@@ -1,44 +1,291 @@
 """The send queue of a session: packets wait here, not in a modem, until they are bound to a path.
 
-For now a bounded first-in first-out queue that refuses what does not fit; it stands where managed
-queueing (RFC 8290) will, and a path is chosen only when a packet leaves it.
+FQ-CoDel (RFC 8290). Every flow has a queue of its own; a flow that just began, or sends so little that its
+queue was empty for a whole turn, is new and goes first; the others take turns, a QUANTUM of bytes each
+(deficit round robin). CoDel watches each flow's sojourn as its packets leave. Real-time packets stand apart,
+before everything else, in the order they came.
+
+A sending round starts with `begin`. A flow whose packet does not suit the paths that have room is passed
+over: it keeps its place and what it is owed, and takes part again from the next `begin` on.
+
+The byte limit holds always. What is too much is dropped from the head of the flow with most bytes: one packet
+goes for one that comes, so no flow loses more than it must. To find that flow without looking at all of them
+there is a heap of sizes, kept only while the queue overflows. Its entries may be too large (a flow shrank:
+put right when it comes to the top), never too small (a flow that outgrows its entry gets another, which makes
+the former void).
+
+The hash of a flow names its queue. Only somebody who floods us with flows ever meets others in one: from
+MAXIMUM_FLOWS on a new flow shares one of SHARED queues, and so does any that belongs there as long as that
+queue lasts; thus a flow never stands in two queues, and its order is kept.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from heapq import heapify, heappop, heappush, heapreplace
 
-LIMIT = 1 << 20  # bytes
+from mpbond.core.codel import SPARED, TARGET, Codel
+from mpbond.core.ecn import mark_ce
+from mpbond.core.packet import REALTIME, Packet
+from mpbond.core.stats import Drops
+
+LIMIT = 1 << 20  # bytes, until somebody knows better
+REALTIME_LIMIT = 1 << 16  # bytes
+MAXIMUM_PACKETS = 1 << 16  # that wait: tiny ones cost more memory than their bytes
+MAXIMUM_FLOWS = 4096  # with a queue of their own
+SHARED = 1024  # queues for flows beyond that
+IDLE_FLOWS = 256  # kept when nothing waits: most will have something again at once
+QUANTUM = 1514  # bytes: a full-size packet
+_SMOOTHING = 1 / 16
+
+
+class Flow(Codel):
+    """One flow's queue."""
+
+    __slots__ = ("bytes", "deficit", "key", "packets", "rank")
+
+    def __init__(self, key: int) -> None:
+        super().__init__()
+        self.key = key
+        self.packets: deque[Packet] = deque()
+        self.bytes = 0
+        self.deficit = QUANTUM
+        self.rank = 0  # bytes in its one valid entry of the heap
 
 
 class SendQueue:
-    """Packets that wait for a path."""
+    """Packets that wait for a path. Sizes in bytes of inner packets, times in seconds."""
 
-    def __init__(self, limit: int = LIMIT) -> None:
+    def __init__(self, drops: Drops, limit: int = LIMIT) -> None:
         self.bytes = 0
+        """Bytes waiting, real-time ones included."""
+        self.flows = 0
+        """Flows with something waiting, not counting real-time packets."""
+        self.realtime: deque[Packet] = deque()
+        """Real-time packets, to be looked at; they leave by `take_realtime`."""
+        self.may_drop = True
+        """Whether CoDel may drop and mark; the limit holds in any case."""
+        self.marked = 0
+        """Packets marked CE so far."""
+        self.sojourn = 0.0
+        """Seconds that packets waited which were taken lately (smoothed over about 16)."""
+        self._drops = drops
         self._limit = limit
-        self._packets: deque[bytes] = deque()
+        self._count = 0
+        self._realtime_bytes = 0
+        self._flows: dict[int, Flow] = {}
+        self._new: deque[Flow] = deque()
+        self._old: deque[Flow] = deque()
+        self._passed_new: list[Flow] = []
+        self._passed_old: list[Flow] = []
+        self._turn: Flow | None = None  # the flow of `head`, while that is known
+        self._ranked: list[tuple[int, int]] | None = None  # heap of (-bytes, key)
 
     def __len__(self) -> int:
-        return len(self._packets)
+        return self._count
 
-    def extend(self, packets: Iterable[bytes]) -> int:
-        """Append packets; return how many did not fit."""
-        refused = 0
-        for packet in packets:
-            if self.bytes + len(packet) > self._limit:
-                refused += 1
-                continue
-            self._packets.append(packet)
-            self.bytes += len(packet)
-        return refused
+    @property
+    def limit(self) -> int:
+        """Bytes that may wait, real-time ones included. Setting it drops what is too much at once."""
+        return self._limit
+
+    @limit.setter
+    def limit(self, limit: int) -> None:
+        self._limit = limit
+        self._shed()
+
+    def push(self, packet: Packet) -> None:
+        """Append a packet to its flow, or to the real-time ones."""
+        size = len(packet.data)
+        self.bytes += size
+        self._count += 1
+        if packet.kind == REALTIME:
+            self._push_realtime(packet, size)
+        else:
+            flow = self._flows.get(packet.flow) or self._open(packet.flow)
+            if not flow.packets:
+                self.flows += 1
+            flow.packets.append(packet)
+            flow.bytes += size
+            if self._ranked is not None and flow.bytes > flow.rank:
+                self._rank(flow)
+        if self.bytes > self._limit or self._count > MAXIMUM_PACKETS:
+            self._shed()
+
+    def begin(self) -> None:
+        """Start a sending round: flows passed over take part again, where they stood."""
+        if self._passed_new or self._passed_old:
+            self._new.extendleft(reversed(self._passed_new))
+            self._old.extendleft(reversed(self._passed_old))
+            self._passed_new.clear()
+            self._passed_old.clear()
+            self._turn = None
+
+    def head(self) -> Packet | None:
+        """Return the packet whose turn it is; None if nothing waits but real-time or passed over."""
+        flow = self._turn or self._select()
+        return flow.packets[0] if flow else None
+
+    def backlog(self) -> int:
+        """Return the bytes that wait in the flow of `head`."""
+        flow = self._turn or self._select()
+        return flow.bytes if flow else 0
+
+    def take(self, now: float) -> Packet | None:
+        """Remove the packet whose turn it is; CoDel may drop it and return a later one of its flow."""
+        flow = self._turn or self._select()
+        if flow is None:
+            return None
+        packets = flow.packets
+        while True:
+            packet = packets.popleft()
+            size = len(packet.data)
+            flow.bytes -= size
+            self.bytes -= size
+            self._count -= 1
+            sojourn = now - packet.queued
+            if sojourn < TARGET or flow.bytes <= SPARED or not self.may_drop:
+                flow.above = 0.0
+                break
+            if not flow.judge(now):
+                break
+            marked = mark_ce(packet.data)
+            if marked is not None:
+                packet.data = marked
+                self.marked += 1
+                break
+            self._drops["codel"] += 1
+        self.sojourn += (sojourn - self.sojourn) * _SMOOTHING
+        flow.deficit -= size
+        if not packets:
+            self.flows -= 1
+            self._turn = None
+        elif flow.deficit <= 0:
+            self._turn = None
+        return packet
+
+    def pass_over(self) -> None:
+        """Let the flow of `head` wait until the next `begin`."""
+        flow = self._turn or self._select()
+        if flow is None:
+            return
+        self._turn = None
+        if self._new:
+            self._passed_new.append(self._new.popleft())
+        else:
+            self._passed_old.append(self._old.popleft())
+
+    def take_realtime(self) -> Packet | None:
+        """Remove the oldest real-time packet."""
+        if not self.realtime:
+            return None
+        packet = self.realtime.popleft()
+        size = len(packet.data)
+        self._realtime_bytes -= size
+        self.bytes -= size
+        self._count -= 1
+        return packet
+
+    def delay(self, now: float) -> float:
+        """Return the seconds for which the oldest packet has been waiting; looks at every flow."""
+        heads = [flow.packets[0].queued for flow in self._flows.values() if flow.packets]
+        if self.realtime:
+            heads.append(self.realtime[0].queued)
+        return now - min(heads) if heads else 0.0
 
     def clear(self) -> None:
-        """Drop everything."""
-        self._packets.clear()
-        self.bytes = 0
+        """Forget everything that waits; it is not counted as dropped."""
+        self.bytes = self.flows = self._count = self._realtime_bytes = 0
+        self._turn = self._ranked = None
+        self.realtime.clear()
+        self._flows.clear()
+        self._new.clear()
+        self._old.clear()
+        self._passed_new.clear()
+        self._passed_old.clear()
 
-    def pop(self) -> bytes:
-        """Take the next packet; IndexError when empty."""
-        packet = self._packets.popleft()
-        self.bytes -= len(packet)
-        return packet
+    def _select(self) -> Flow | None:
+        """Find the flow whose turn it is. It stands first in the list of new flows if that has any."""
+        if not self.flows and len(self._flows) < IDLE_FLOWS:
+            return None
+        new, old = self._new, self._old
+        while new or old:
+            flow = new[0] if new else old[0]
+            if flow.deficit <= 0:
+                flow.deficit += QUANTUM
+                old.append((new or old).popleft())
+            elif flow.packets:
+                self._turn = flow
+                return flow
+            elif new:
+                old.append(new.popleft())
+            else:
+                del self._flows[old.popleft().key]
+        return None
+
+    def _open(self, key: int) -> Flow:
+        """Return the queue of a flow that has none of its own."""
+        shared = ~(key % SHARED)
+        flow = self._flows.get(shared)
+        if flow is None:
+            if len(self._flows) >= MAXIMUM_FLOWS:
+                key = shared
+            flow = self._flows[key] = Flow(key)
+            self._new.append(flow)
+            self._turn = None
+        return flow
+
+    def _push_realtime(self, packet: Packet, size: int) -> None:
+        self.realtime.append(packet)
+        self._realtime_bytes += size
+        while self._realtime_bytes > REALTIME_LIMIT:
+            self.take_realtime()
+            self._drops["realtime_full"] += 1
+
+    def _shed(self) -> None:
+        """Drop until the limits hold again."""
+        while self.bytes > self._limit or self._count > MAXIMUM_PACKETS:
+            flow = self._longest()
+            if flow is None:
+                if self.take_realtime() is None:
+                    return
+                self._drops["realtime_full"] += 1
+                continue
+            size = len(flow.packets.popleft().data)
+            flow.bytes -= size
+            self.bytes -= size
+            self._count -= 1
+            self._drops["queue_full"] += 1
+            if not flow.packets:
+                self.flows -= 1
+                self._turn = None
+
+    def _longest(self) -> Flow | None:
+        """Return the flow with most bytes."""
+        ranked = self._ranked
+        if ranked is None:
+            for flow in self._flows.values():
+                flow.rank = flow.bytes
+            ranked = self._ranked = [(-flow.bytes, flow.key) for flow in self._flows.values()]
+            heapify(ranked)
+        while ranked:
+            size, key = ranked[0]
+            found = self._flows.get(key)
+            if found is None or found.rank != -size:
+                heappop(ranked)
+            elif found.bytes == -size and size:
+                return found
+            elif found.bytes:
+                found.rank = found.bytes
+                heapreplace(ranked, (-found.bytes, key))
+            else:
+                found.rank = 0
+                heappop(ranked)
+        self._ranked = None
+        return None
+
+    def _rank(self, flow: Flow) -> None:
+        """Enter a flow that outgrew its entry; a heap of mostly void entries is thrown away."""
+        assert self._ranked is not None
+        flow.rank = flow.bytes
+        heappush(self._ranked, (-flow.bytes, flow.key))
+        if len(self._ranked) > 2 * len(self._flows) + 64:
+            self._ranked = None
