@@ -11,7 +11,7 @@ from zlib import crc32
 from mpbond.core.wire import LANE_COUNT
 
 TCP, UDP, DCCP, SCTP, UDPLITE = 6, 17, 33, 132, 136
-_WITH_PORTS = frozenset((TCP, UDP, DCCP, SCTP, UDPLITE))
+WITH_PORTS = frozenset((TCP, UDP, DCCP, SCTP, UDPLITE))
 _HOP_BY_HOP, _ROUTING, _FRAGMENT, _AUTHENTICATION, _DESTINATION = 0, 43, 44, 51, 60
 _EXTENSIONS = frozenset((_HOP_BY_HOP, _ROUTING, _DESTINATION, _AUTHENTICATION))
 _MAXIMUM_EXTENSIONS = 8
@@ -44,13 +44,31 @@ def mix(value: int) -> int:
     return value ^ value >> 16
 
 
+def locate(packet: bytes) -> tuple[int, int, int]:
+    """Return a packet's DSCP, its protocol, and where its transport header begins.
+
+    The place is 0 when there is no such header to read (a fragment, or the packet is cut short); what is
+    no IP packet at all has protocol -1. From the place on there are at least 8 bytes.
+    """
+    version = packet[0] >> 4 if packet else 0
+    if version == 4 and len(packet) >= 20:
+        dscp, protocol, at = packet[1] >> 2, packet[9], (packet[0] & 0x0F) * 4
+        fragment = bool((packet[6] & 0x3F) | packet[7])
+    elif version == 6 and len(packet) >= 40:
+        dscp = (packet[0] & 0x0F) << 2 | packet[1] >> 6
+        protocol, at, fragment = _walk6(packet)
+    else:
+        return 0, -1, 0
+    return dscp, protocol, at if not fragment and 20 <= at <= len(packet) - 8 else 0
+
+
 def _fields4(packet: bytes) -> bytes:
     if len(packet) < 20:
         return packet
     protocol = packet[9]
     addresses = int.from_bytes(packet[12:16], "big") ^ int.from_bytes(packet[16:20], "big")
     fragment = (packet[6] & 0x3F) | packet[7]  # more-fragments flag or an offset
-    if fragment or protocol not in _WITH_PORTS:
+    if fragment or protocol not in WITH_PORTS:
         return addresses.to_bytes(4, "big") + bytes((protocol,))
     return addresses.to_bytes(4, "big") + _ports(packet, (packet[0] & 0x0F) * 4)
 
@@ -58,19 +76,24 @@ def _fields4(packet: bytes) -> bytes:
 def _fields6(packet: bytes) -> bytes:
     if len(packet) < 40:
         return packet
-    protocol = packet[6]
     addresses = int.from_bytes(packet[8:24], "big") ^ int.from_bytes(packet[24:40], "big")
-    at = 40
+    protocol, at, fragment = _walk6(packet)
+    if fragment or protocol not in WITH_PORTS:
+        return addresses.to_bytes(16, "big") + bytes((protocol,))
+    return addresses.to_bytes(16, "big") + _ports(packet, at)
+
+
+def _walk6(packet: bytes) -> tuple[int, int, bool]:
+    """Return what follows the extension headers, where, and whether it is a piece of a datagram."""
+    protocol, at = packet[6], 40
     for _ in range(_MAXIMUM_EXTENSIONS):
         if protocol not in _EXTENSIONS or at + 8 > len(packet):
             break
         units = 4 if protocol == _AUTHENTICATION else 8
         protocol, at = packet[at], at + packet[at + 1] * units + 8
     if protocol == _FRAGMENT and at < len(packet):
-        return addresses.to_bytes(16, "big") + bytes((packet[at],))
-    if protocol not in _WITH_PORTS:
-        return addresses.to_bytes(16, "big") + bytes((protocol,))
-    return addresses.to_bytes(16, "big") + _ports(packet, at)
+        return packet[at], at, True
+    return protocol, at, False
 
 
 def _ports(packet: bytes, at: int) -> bytes:
