@@ -77,9 +77,13 @@ class FakeUdp:
         return received
 
     def send(
-        self, address: Hashable, buffers: Sequence[Buffer], segment_size: int | None
+        self,
+        address: Hashable,
+        buffers: Sequence[Buffer],
+        segment_size: int | None,
+        dscp: int = 0,
     ) -> str | None:
-        """Send by one sendmsg; return None, or the drop reason."""
+        """Send by one sendmsg; return None, or the drop reason. A mark has nowhere to stand here."""
         if sum(map(len, buffers)) > self.mtu and segment_size is None:
             return "send_too_big"
         try:

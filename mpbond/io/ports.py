@@ -50,9 +50,13 @@ class UdpPort(Protocol):
         """Return what up to `budget` reads bring now."""
 
     def send(
-        self, address: Hashable, buffers: Sequence[Buffer], segment_size: int | None
+        self,
+        address: Hashable,
+        buffers: Sequence[Buffer],
+        segment_size: int | None,
+        dscp: int = 0,
     ) -> str | None:
-        """Send by one sendmsg; return None, or the drop reason when the system refuses."""
+        """Send by one sendmsg, marked with `dscp`; return None, or the drop reason when it is refused."""
 
     def close(self) -> None:
         """Release the socket."""

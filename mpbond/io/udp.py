@@ -24,13 +24,14 @@ SO_TIMESTAMPNS = 35
 SO_ATTACH_FILTER, SO_DETACH_FILTER, SO_MEMINFO = 26, 27, 55
 UDP_HEADER = 8  # bytes
 IP_PKTINFO = 8
-IPV6_RECVPKTINFO, IPV6_PKTINFO = 49, 50
+IPV6_RECVPKTINFO, IPV6_PKTINFO, IPV6_TCLASS = 49, 50, 67
 IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, PMTUDISC_DONT = 10, 23, 0
 UDP_SEGMENT = 103
 BUFFER_SIZE = 4 << 20  # bytes of kernel buffer asked for in each direction
 OVERHEAD = {socket.AF_INET: 28, socket.AF_INET6: 48}  # bytes of IP and UDP header
 MAXIMUM_PAYLOAD = 65507
 
+_INT = struct.Struct("=i")
 _TIMESPEC = struct.Struct("qq")
 _PKTINFO4 = struct.Struct("=i4s4s")
 _PKTINFO6 = struct.Struct("=16si")
@@ -98,18 +99,29 @@ class UdpSocket:
         return received
 
     def send(
-        self, address: Hashable, buffers: Sequence[Buffer], segment_size: int | None
+        self,
+        address: Hashable,
+        buffers: Sequence[Buffer],
+        segment_size: int | None,
+        dscp: int = 0,
     ) -> str | None:
-        """Send by one sendmsg; return None, or the drop reason when the system refuses."""
+        """Send by one sendmsg; return None, or the drop reason when the system refuses.
+
+        The datagrams carry `dscp` and are Not-ECT.
+        """
         host, port, local, scope = cast("Endpoint", address)
         ancillary: list[tuple[int, int, bytes]] = []
         target: tuple[str, int] | tuple[str, int, int, int]
         if self.family == socket.AF_INET6:
             target = (host, port, 0, scope)
+            if dscp:
+                ancillary.append((socket.IPPROTO_IPV6, IPV6_TCLASS, _INT.pack(dscp << 2)))
             if local is not None:
                 ancillary.append((socket.IPPROTO_IPV6, IPV6_PKTINFO, _PKTINFO6.pack(local, scope)))
         else:
             target = (host, port)
+            if dscp:
+                ancillary.append((socket.IPPROTO_IP, socket.IP_TOS, _INT.pack(dscp << 2)))
             if local is not None:
                 ancillary.append(
                     (socket.IPPROTO_IP, IP_PKTINFO, _PKTINFO4.pack(0, local, b"\0\0\0\0"))

@@ -116,7 +116,9 @@ class Driver:
             if port is None:
                 refusal: str | None = "send_unreachable"
             else:
-                refusal = port.send(transmit.address, transmit.buffers, transmit.segment_size)
+                refusal = port.send(
+                    transmit.address, transmit.buffers, transmit.segment_size, transmit.dscp
+                )
             if refusal is not None:
                 endpoint.handle_refused(transmit, refusal, now)
 

@@ -14,7 +14,7 @@ from mpbond.core.client import ClientEndpoint, ClientSettings, Link, Target
 from mpbond.core.noise import public_key
 from mpbond.core.peers import Peer, Peers
 from mpbond.core.server import ServerEndpoint, ServerSettings
-from mpbond.core.transmit import SessionStarted
+from mpbond.core.transmit import SessionStarted, Transmit
 from mpbond.errors import PlatformError
 from mpbond.io.fakes import FakeTun, FakeUdp
 from mpbond.runtime.driver import Driver
@@ -41,6 +41,33 @@ def test_packets_go_through_both_ways(run):
         assert await loop.sock_recv(pair.server.tun.far, 2048) == there
         pair.server.tun.far.send(back)
         assert await loop.sock_recv(pair.client.tun.far, 2048) == back
+        pair.close()
+
+    run(story())
+
+
+def test_a_transmit_is_sent_with_its_mark(run):
+    async def story() -> None:
+        marks = []
+
+        class Port(FakeUdp):
+            def send(self, address, buffers, segment_size, dscp=0):
+                marks.append(dscp)
+                return super().send(address, buffers, segment_size, dscp)
+
+        pair = Pair()
+        await pair.connected
+        near, far = Port.pair(CLIENT, SERVER)
+        number = pair.client.add_socket(near)
+        waiting = [
+            Transmit(number, SERVER, [b"x"], dscp=46),
+            Transmit(number, SERVER, [b"y"]),
+        ]
+        poll = pair.client.endpoint.poll_transmit
+        pair.client.endpoint.poll_transmit = lambda now: waiting.pop(0) if waiting else poll(now)
+        pair.client.turn()
+        assert marks == [46, 0]
+        far.close()
         pair.close()
 
     run(story())

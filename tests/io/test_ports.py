@@ -14,6 +14,7 @@ from mpbond.io.fakes import FakeTun, FakeUdp
 from mpbond.io.udp import UdpSocket
 
 MTU = 1472
+IP_RECVTOS, IPV6_RECVTCLASS, IPV6_TCLASS = 13, 66, 67
 PACKET = bytes([0x45, 0, 0, 28]) + bytes(24)
 
 
@@ -48,6 +49,12 @@ class TestUdp:
         assert received.source[:2] == near_place[:2]
         assert received.segment_size is None
 
+    def test_a_marked_datagram_arrives_as_any_other(self, udp):
+        near, far, _, far_place = udp
+        assert near.send(far_place, [b"marked"], None, 46) is None
+        assert near.send(far_place, [b"plain"], None) is None
+        assert [each.data for each in wait_for(far, budget=2)] == [b"marked", b"plain"]
+
     def test_reading_stops_at_the_budget_and_keeps_the_order(self, udp):
         near, far, _, far_place = udp
         for number in range(5):
@@ -67,6 +74,34 @@ class TestUdp:
 
     def test_a_port_tells_its_mtu(self, udp):
         assert udp[0].mtu == MTU
+
+
+@pytest.mark.parametrize(
+    ("family", "host", "level", "ask", "told"),
+    [
+        (socket.AF_INET, "127.0.0.1", socket.IPPROTO_IP, IP_RECVTOS, socket.IP_TOS),
+        (socket.AF_INET6, "::1", socket.IPPROTO_IPV6, IPV6_RECVTCLASS, IPV6_TCLASS),
+    ],
+)
+@pytest.mark.parametrize("segment_size", [None, 4])
+def test_a_mark_holds_for_one_sendmsg_and_leaves_the_ecn_bits_alone(
+    family, host, level, ask, told, segment_size
+):
+    near = UdpSocket(family, mtu=MTU, bind=(host, 0))
+    with socket.socket(family, socket.SOCK_DGRAM) as far:
+        far.bind((host, 0))
+        far.setsockopt(level, ask, 1)
+        far.settimeout(5)
+        place = (host, far.getsockname()[1], None, 0)
+        for dscp in (46, 0, 63):
+            assert near.send(place, [b"half", b"half"], segment_size, dscp) is None
+        seen = []
+        for _ in range(3 if segment_size is None else 6):
+            _, ancillary, _, _ = far.recvmsg(64, 64)
+            seen += [data[0] for of, kind, data in ancillary if (of, kind) == (level, told)]
+    near.close()
+    each = 1 if segment_size is None else 2
+    assert seen == [46 << 2] * each + [0] * each + [63 << 2] * each
 
 
 def test_a_refusal_of_the_system_has_a_name():
