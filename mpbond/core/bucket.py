@@ -4,10 +4,10 @@
 class TokenBucket:
     """`rate` tokens per second, at most `burst` saved up; starts full."""
 
-    __slots__ = ("_burst", "_rate", "_time", "_tokens")
+    __slots__ = ("_burst", "_time", "_tokens", "rate")
 
     def __init__(self, rate: float, burst: float) -> None:
-        self._rate = rate
+        self.rate = rate
         self._burst = burst
         self._tokens = burst
         self._time = float("-inf")
@@ -15,13 +15,13 @@ class TokenBucket:
     def share(self, now: float) -> float:
         """How full the bucket is, 0 to 1."""
         if self._time != float("-inf"):
-            self._tokens = min(self._burst, self._tokens + (now - self._time) * self._rate)
+            self._tokens = min(self._burst, self._tokens + (now - self._time) * self.rate)
         self._time = now
         return self._tokens / self._burst
 
-    def take(self, now: float) -> bool:
-        """Take a token if there is one."""
-        if self.share(now) * self._burst < 1.0:
+    def take(self, now: float, amount: float = 1.0) -> bool:
+        """Take so many tokens if they are there."""
+        if self.share(now) * self._burst < amount:
             return False
-        self._tokens -= 1.0
+        self._tokens -= amount
         return True

@@ -4,8 +4,9 @@ Control frames stand first, packets behind them; the last packet needs no length
 last is known only when the datagram is closed, so the heads are written then.
 """
 
+from mpbond.core.packet import Packet
 from mpbond.core.path import Address, Path
-from mpbond.core.wire import DATA_OVERHEAD, data_head, padding
+from mpbond.core.wire import DATA_OVERHEAD, data_head, padding, position
 
 _LENGTH = 2
 _NEXT_OVERHEAD = DATA_OVERHEAD - 3 + _LENGTH  # a further packet: no send order, but a length before
@@ -29,7 +30,7 @@ class Builder:
         self.path = path
         self.address = address if address is not None else path.remote
         self.size = 0
-        self.packets: list[tuple[int, int, bytes]] = []
+        self.packets: list[Packet] = []
         self.resend: tuple[bytes, ...] = ()
         self.reported: dict[int, int] | None = None
         self.eliciting = False
@@ -60,10 +61,10 @@ class Builder:
         overhead = _NEXT_OVERHEAD if self.packets else DATA_OVERHEAD
         return self.size + overhead + length <= self.path.room
 
-    def add_packet(self, flags: int, position: int, packet: bytes) -> None:
-        """Append a packet at its lane position."""
-        self.size += (_NEXT_OVERHEAD if self.packets else DATA_OVERHEAD) + len(packet)
-        self.packets.append((flags, position, packet))
+    def add_packet(self, packet: Packet) -> None:
+        """Append a packet that has its place in a lane."""
+        self.size += (_NEXT_OVERHEAD if self.packets else DATA_OVERHEAD) + len(packet.data)
+        self.packets.append(packet)
         self.eliciting = True
 
     def close(self, order: int) -> bytes:
@@ -73,8 +74,9 @@ class Builder:
             out.append(padding(self.size))
             return b"".join(out)
         last = len(self.packets) - 1
-        for at, (flags, position, packet) in enumerate(self.packets):
-            length = None if at == last else len(packet)
-            out.append(data_head(flags, position, None if at else order, length))
-            out.append(packet)
+        for at, packet in enumerate(self.packets):
+            length = None if at == last else len(packet.data)
+            place = position(packet.lane, packet.sequence)
+            out.append(data_head(packet.flags, place, None if at else order, length))
+            out.append(packet.data)
         return b"".join(out)

@@ -20,6 +20,7 @@ from mpbond.core.keys import CIPHERS, REKEY_AFTER, Keypair
 from mpbond.core.liveness import DOWN
 from mpbond.core.path import DEFAULT_MTU, DEFAULT_OVERHEAD, Address, Path, PathOptions
 from mpbond.core.peers import source_of
+from mpbond.core.rules import Rule
 from mpbond.core.scheduler import DEFAULT_SCHEDULER
 from mpbond.core.session import Session
 from mpbond.core.transmit import (
@@ -55,11 +56,20 @@ class Target(NamedTuple):
 
 @dataclass(slots=True)
 class Link:
-    """A link as the endpoint sees it. Its targets are tried in turn until one answers."""
+    """A link as the endpoint sees it. Its targets are tried in turn until one answers.
+
+    `tier` is 0 (use always), 1 (overflow) or 2 (last resort); caps limit either direction, and
+    `remembered_*` are what it carried the last time, all in bits per second (caps: 0 is none).
+    """
 
     name: str
     targets: Sequence[Target]
     weight: float = 1.0
+    tier: int = 0
+    cap_up: float = 0.0
+    cap_down: float = 0.0
+    remembered_up: float | None = None
+    remembered_down: float | None = None
     usable: bool = True
     cookie: bytes | None = None
     cookie_due: float = float("-inf")  # not before then a COOKIE is answered again
@@ -87,6 +97,8 @@ class ClientSettings:
     addresses: tuple[str, ...] = ()
     ciphers: tuple[str, ...] = field(default_factory=lambda: tuple(CIPHERS))
     rekey_after: float = REKEY_AFTER
+    rules: tuple[Rule, ...] = ()
+    copy_dscp: bool = False
 
 
 class ClientEndpoint(Endpoint):
@@ -124,7 +136,7 @@ class ClientEndpoint(Endpoint):
         """A link has gone for good."""
         link = self.links.pop(name, None)
         if link is not None and link.path_id is not None and self.session is not None:
-            self.session.remove_path(link.path_id)
+            self.session.remove_path(link.path_id, now)
             self._dirty[self.session.id] = self.session
 
     def set_link_usable(self, name: str, usable: bool, now: float) -> None:
@@ -154,6 +166,38 @@ class ClientEndpoint(Endpoint):
             path.liveness.hurry(now)
             self.session.poke(path)
             self._dirty[self.session.id] = self.session
+
+    def set_link(
+        self,
+        name: str,
+        now: float,
+        *,
+        tier: int | None = None,
+        cap_up: float | None = None,
+        cap_down: float | None = None,
+        weight: float | None = None,
+    ) -> None:
+        """Change how a link may be used, at both ends; what is None stays. Raises KeyError."""
+        link = self.links[name]
+        link.tier = link.tier if tier is None else tier
+        link.cap_up = link.cap_up if cap_up is None else cap_up
+        link.cap_down = link.cap_down if cap_down is None else cap_down
+        link.weight = link.weight if weight is None else weight
+        path = self._path_of(link)
+        if path is not None and self.session is not None:
+            path.tier, path.weight = link.tier, link.weight
+            path.cap, path.cap_received = link.cap_up, link.cap_down
+            self.session.tell_status(path)
+            self._dirty[self.session.id] = self.session
+
+    def set_rules(self, rules: tuple[Rule, ...]) -> None:
+        """Class packets by other rules from now on, in both directions."""
+        self.settings.rules = rules
+        session = self.session
+        if session is not None:
+            session.set_rules(rules)
+            session.tell_rules(rules)
+            self._dirty[session.id] = session
 
     def set_scheduler(self, name: str, direction: str) -> None:
         """Change the scheduler of "up", "down" or "both" directions, now and for later sessions."""
@@ -360,6 +404,10 @@ class ClientEndpoint(Endpoint):
             now=now,
         )
         session.peer_capabilities = frozenset(welcome.capabilities)
+        session.sender.copy_dscp = self.settings.copy_dscp
+        if self.settings.rules:
+            session.set_rules(self.settings.rules)
+            session.tell_rules(self.settings.rules)
         self._adopt(session)
         self._register(session)
         self.addresses = welcome.addresses
@@ -370,7 +418,15 @@ class ClientEndpoint(Endpoint):
         self._events.append(SessionStarted(session.peer, session.id, self.addresses))
 
     def _open_path(self, link: Link, session: Session, now: float) -> None:
-        options = PathOptions(link=link.name, mtu=self.path_mtu(link), weight=link.weight)
+        options = PathOptions(
+            link=link.name,
+            mtu=self.path_mtu(link),
+            weight=link.weight,
+            tier=link.tier,
+            cap=link.cap_up,
+            cap_received=link.cap_down,
+            remembered=link.remembered_up,
+        )
         try:
             path = session.add_path(link.target.socket, link.target.address, options, now)
         except IndexError:

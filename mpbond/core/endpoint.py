@@ -235,7 +235,8 @@ class Endpoint:
         while self._dirty:
             _, session = self._dirty.popitem()
             for message in session.control.inbox:
-                self._on_control(session, message, now)
+                if not session.on_control(message):
+                    self._on_control(session, message, now)
             session.control.inbox.clear()
             packets = session.release(now)
             if packets:

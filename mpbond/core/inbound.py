@@ -57,7 +57,7 @@ class Inbound:
         *,
         is_client: bool,
         mtu_of: Callable[[int], int],
-        abandon: Callable[[int], None],
+        abandon: Callable[[int, float], None],
     ) -> None:
         self.closed: tuple[int, str] | None = None
         self._paths = paths
@@ -114,6 +114,7 @@ class Inbound:
         self._watch.last_ack = now
         if ack.hold is not None:
             self._receiver.hold = min(ack.hold, MAXIMUM_HOLD)
+            self._receiver.repaired = ack.repairs
         ahead = 1 if self._ack_number is None else (ack.number - self._ack_number) & 0xFFFF
         first_copy = 0 < ahead < 0x8000
         if first_copy:
@@ -131,17 +132,24 @@ class Inbound:
             self._drops["ack_of_unsent"] += 1
             return
         newly, top = path.sent.acknowledge(largest, block.ranges)
-        if top is not None and first_copy and block.delay < MAXIMUM_ACK_DELAY:
-            path.rtt.update(receive_time - top.time - block.delay, now)
-            path.owd.update(top.time, block.receive_time, now)
+        sampled = top if first_copy and block.delay < MAXIMUM_ACK_DELAY else None
+        rtt = None
+        if sampled is not None:
+            rtt = receive_time - sampled.time - block.delay
+            path.rtt.update(rtt, now)
         if not newly:
             return
+        in_flight = path.sent.in_flight
+        path.rate.on_ack(newly, sampled, block.receive_time, block.delay, rtt, in_flight, now)
         for sent in newly:
+            for packet in sent.packets:
+                packet.flights -= 1
+                packet.done = True
             for path_id, reported in (sent.reported or {}).items():
                 if path_id in self._paths:
                     self._paths[path_id].received.forget_reported(reported)
         path.on_answer(now)
-        self._sender.requeue(path.sent.detect_lost(path.patience, now))
+        self._sender.requeue(path, path.sent.detect_lost(path.patience, now), now)
 
     def _on_path(self, carrier: Path, body: bytes, source: Address, now: float) -> bool:
         """Take a PATH frame; every kind but a challenge elicits an ACK (its answer is its own)."""
@@ -156,7 +164,7 @@ class Inbound:
         elif self._is_client:
             self._drops["frame_unexpected"] += 1
         elif kind == ABANDON:
-            self._abandon(path_id)
+            self._abandon(path_id, now)
         elif kind == STATUS:
             status = parse_status(rest)
             early = self._early.get(path_id)
@@ -174,7 +182,7 @@ class Inbound:
         path.weight, path.tier, path.cap = status.weight, status.tier, status.cap
         path.mtu = max(MINIMUM_MTU, min(status.mtu, self._mtu_of(path.socket)))
         if path.usable and not status.usable:
-            self._sender.rescue(path)
+            self._sender.rescue(path, now)
         if status.usable and not path.usable:
             path.liveness.start(now, "its link is back")
         path.usable = status.usable

@@ -14,14 +14,16 @@ class Packet:
     """One inner packet.
 
     `flow` is 32 bits of hash, `kind` its class, `scheduler` the one a rule asks for (None: the
-    session's). `queued` and `sent` are when it entered the queue and first left it (seconds), `flags`,
-    `lane` and `sequence` where it stands among its flow's, `tries` how often it was put into a datagram.
+    session's). `queued` and `sent` are when it entered the queue and first left it (seconds); `flags`,
+    `lane` and `sequence` say where it stands. `flights` counts the datagrams under way that carry it,
+    `tries` how often it was sent for its own sake, copies aside; `waiting` says that it is to be repaired.
     """
 
     __slots__ = (
         "data",
         "done",
         "flags",
+        "flights",
         "flow",
         "kind",
         "lane",
@@ -30,6 +32,7 @@ class Packet:
         "sent",
         "sequence",
         "tries",
+        "waiting",
     )
 
     def __init__(
@@ -44,5 +47,7 @@ class Packet:
         self.lane = 0
         self.sequence = 0
         self.sent = 0.0
+        self.flights = 0
         self.tries = 0
+        self.waiting = False
         self.done = False

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mpbond.core.acks import Received
+from mpbond.core.bucket import TokenBucket
 from mpbond.core.liveness import DOWN, PROBING, SUSPECT, UP, Liveness, silence_limit
+from mpbond.core.rate import RateControl
 from mpbond.core.recovery import Sent, SentLog
 from mpbond.core.replay import ReplayWindow
-from mpbond.core.rtt import OneWayDelay, RttEstimator
+from mpbond.core.rtt import RttEstimator
 from mpbond.core.stats import LossMeter, Meter
 from mpbond.core.wire import HEADER_SIZE, TAG_SIZE
 
@@ -47,13 +49,19 @@ class Roaming:
 
 @dataclass(slots=True)
 class PathOptions:
-    """What is configured for a path; `mtu` is the largest UDP payload in bytes."""
+    """What is configured for a path.
+
+    `mtu` is the largest UDP payload in bytes; `cap` and `cap_received` limit what we and the peer send, in
+    bits per second (0: not at all); `remembered` is how fast we could send the last time.
+    """
 
     link: str | None = None
     mtu: int = DEFAULT_MTU
     weight: float = 1.0
     tier: int = 0
-    cap: int = 0
+    cap: float = 0.0
+    cap_received: float = 0.0
+    remembered: float | None = None
 
 
 @dataclass(slots=True)
@@ -63,6 +71,8 @@ class PathStats:
     sent: Meter = field(default_factory=Meter)
     received: Meter = field(default_factory=Meter)
     loss: LossMeter = field(default_factory=LossMeter)
+    repaired: int = 0  # packets lost here, or in doubt, that were wanted again
+    copies: int = 0  # of packets that went on another path too
 
 
 class Path:
@@ -78,13 +88,15 @@ class Path:
         self.mtu = options.mtu
         self.weight = options.weight
         self.tier = options.tier
-        self.cap = options.cap
+        self.cap_received = options.cap_received
         self.usable = True  # what the client says of its link
         self.status_number = -1  # of the newest PATH STATUS seen or sent
         self.liveness = Liveness(now)
         self.sent = SentLog()
         self.rtt = RttEstimator()
-        self.owd = OneWayDelay()
+        remembered = options.remembered
+        self.rate = RateControl(now, options.mtu, None if remembered is None else remembered / 8)
+        self.rate.cap = options.cap / 8
         self.received = Received()
         self.replay = ReplayWindow()
         self.stats = PathStats()
@@ -94,6 +106,11 @@ class Path:
         self.last_eliciting = float("-inf")
         self.last_received: float | None = None
         self.last_answer = float("-inf")
+        self.last_data = float("-inf")  # when a packet was put on it last
+        self.realtime_until = float("-inf")  # packets that must not wait go here until then
+        self.copies = TokenBucket(0.0, 3000.0)  # bytes; see Sender
+        self.planned = 0  # bytes of packets in datagrams of the present flush
+        self.peer_rate: float | None = None  # bits per second that the peer can send us
         self.silence_probed = True
         self.suspicion_not_before = float("-inf")
         self.tail_due: float | None = None
@@ -142,6 +159,20 @@ class Path:
         """Seconds that data may stay unacknowledged here."""
         return silence_limit(self.rtt.smoothed, self.rtt.variation)
 
+    @property
+    def cap(self) -> float:
+        """Bits per second above which we never send here; 0: none."""
+        return self.rate.cap * 8
+
+    @cap.setter
+    def cap(self, value: float) -> None:
+        self.rate.cap = value / 8
+
+    @property
+    def loss(self) -> float:
+        """The share of datagrams lost lately."""
+        return self.stats.loss.latest
+
     def may_send(self, size: int) -> bool:
         """May a datagram of `size` bytes go to the remote address (anti-amplification)?"""
         return self.proven or self.budget >= size
@@ -160,7 +191,8 @@ class Path:
             return
         self.last_eliciting = now
         self.sent.add(number, sent)
-        self.tail_probes = 0 if sent.has_data else self.tail_probes
+        sent.mark = self.rate.on_sent(size, self.sent.in_flight, now)
+        self.tail_probes = 0 if sent.packets else self.tail_probes
         if self.tail_probes < TAIL_PROBES:
             self.tail_due = now + max(TAIL_MINIMUM, self.rtt.smoothed / 4)
 
@@ -209,7 +241,18 @@ class Path:
             "rtt": rtt and rtt.smoothed,
             "rtt_var": rtt and rtt.variation,
             "rtt_min": rtt and rtt.minimum,
-            "queue_delay": self.owd.queueing,
+            "queue_delay": self.rate.queue,
+            "rate": {
+                "sent": self.rate.rate * 8 if self.rate.rate else None,
+                "received": self.peer_rate,
+            },
+            "window": self.rate.window,
+            "target": self.rate.target,
+            "ramping": self.rate.ramping,
+            "tier": self.tier,
+            "cap": {"sent": self.cap or None, "received": self.cap_received or None},
+            "repaired": stats.repaired,
+            "copies": stats.copies,
             "loss": stats.loss.fraction(self.sent.acked_count, self.sent.lost_count, now),
             "sent": _meter(stats.sent, now),
             "received": _meter(stats.received, now),

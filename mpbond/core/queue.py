@@ -90,7 +90,8 @@ class SendQueue:
     @limit.setter
     def limit(self, limit: int) -> None:
         self._limit = limit
-        self._shed()
+        if self.bytes > limit:
+            self._shed()
 
     def push(self, packet: Packet) -> None:
         """Append a packet to its flow, or to the real-time ones."""

@@ -36,6 +36,7 @@ class Receiver:
 
     def __init__(self, paths: Mapping[int, Path], drops: Drops) -> None:
         self.hold = DEFAULT_HOLD
+        self.repaired = False  # the peer repairs what is lost: a proof of loss says nothing
         self.stats = OrderStats()
         self.lanes = Lanes(self.stats)
         self.ack_timer = AckTimer()
@@ -90,7 +91,7 @@ class Receiver:
         """Give up gaps that are proven lost or whose hold has expired."""
         if not self.lanes.has_gaps:
             return
-        frontier = self._frontier(now)
+        frontier = None if self.repaired else self._frontier(now)
         if frontier is not None:
             self.lanes.release_proven(frontier, now)
         self.lanes.release_expired(self.hold, now)
@@ -100,11 +101,11 @@ class Receiver:
         return self.lanes.next_timeout(self.hold)
 
     def build_ack(
-        self, hold: float | None, room: int, now: float
+        self, hold: float | None, room: int, now: float, *, repairs: bool = False
     ) -> tuple[bytes, dict[int, int]] | None:
         """Build the ACK of all paths in at most `room` bytes; and what it reports.
 
-        It tells the peer to use `hold`. When not everything fits, the paths with news come first, with
+        It tells the peer to use `hold`, and whether we repair what is lost. When not everything fits, the paths with news come first, with
         fewer ranges; what was left out follows in the next one.
         """
         paths = sorted(self._paths.values(), key=lambda path: not path.received.fresh)
@@ -112,12 +113,12 @@ class Receiver:
         for limit in RANGE_LIMITS:
             made = [path.received.block(path.id, now, limit) for path in paths]
             blocks = [block for block in made if block is not None]
-            body = ack_frame(AckFrame(self._ack_number + 1, hold, tuple(blocks)))
+            body = ack_frame(AckFrame(self._ack_number + 1, hold, tuple(blocks), repairs))
             if len(body) <= room:
                 break
         while len(body) > room and blocks:
             left_out = blocks.pop()
-            body = ack_frame(AckFrame(self._ack_number + 1, hold, tuple(blocks)))
+            body = ack_frame(AckFrame(self._ack_number + 1, hold, tuple(blocks), repairs))
             if self._paths[left_out.path_id].received.fresh:
                 self.ack_timer.on_eliciting(False, MINIMUM_INTERVAL, now)
         if not blocks:

@@ -11,9 +11,10 @@ Work per ACK is proportional to the numbers newly acknowledged: each range is fi
 losses stops at the first that is not lost.
 """
 
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
+from mpbond.core.packet import Packet
 from mpbond.core.ranges import RangeSet
 
 PACKET_THRESHOLD = 3  # RFC 9002, 6.1.1
@@ -26,25 +27,28 @@ REMEMBERED_LOST = 256  # datagrams; enough to see a spurious loss come back with
 class Sent:
     """One datagram in flight: when it left, its size, and what to do when its fate is known.
 
-    `resend` are frames that must arrive (FORWARD, CONTROL, PATH); `reported` is what an ACK frame
-    in it said: path id -> largest packet number, so that those ranges need not be repeated.
+    `packets` are the inner packets in it; `resend` are frames that must arrive (FORWARD, CONTROL, PATH);
+    `reported` is what an ACK frame in it said: path id -> largest packet number, so that those ranges
+    need not be repeated; `mark` is what rate control wants to find again.
     """
 
-    __slots__ = ("has_data", "reported", "resend", "size", "time")
+    __slots__ = ("mark", "packets", "reported", "resend", "size", "time")
 
     def __init__(
         self,
         time: float,
         size: int,
-        has_data: bool,
-        resend: tuple[bytes, ...],
-        reported: dict[int, int] | None,
+        packets: Sequence[Packet] = (),
+        resend: tuple[bytes, ...] = (),
+        reported: dict[int, int] | None = None,
+        mark: Any = None,
     ) -> None:
         self.time = time
         self.size = size
-        self.has_data = has_data
+        self.packets = packets
         self.resend = resend
         self.reported = reported
+        self.mark = mark
 
 
 class Acked(NamedTuple):
@@ -171,7 +175,8 @@ class SentLog:
         return taken
 
     def _note_spurious(self, number: int) -> None:
-        del self._lost[number]
+        for packet in self._lost.pop(number).packets:
+            packet.done = True
         self.spurious_count += 1
         self.lost_count -= 1
         self.acked_count += 1

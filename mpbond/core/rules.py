@@ -51,6 +51,11 @@ class RuleTable:
         self._rules = [(_Conditions(rule), (rule.kind, rule.scheduler)) for rule in rules]
         self._known: dict[tuple[int, bytes], Answer | None] = {}
 
+    @property
+    def remembered(self) -> int:
+        """How many flows have their answer at hand."""
+        return len(self._known)
+
     def decide(self, packet: bytes, dscp: int, protocol: int, at: int) -> Answer | None:
         """Return (class or None, scheduler or None) of the first rule that matches; None: no rule does.
 

@@ -1,14 +1,19 @@
-"""Schedulers: which path takes the next packet (design 7). Chosen by name from SCHEDULERS.
+"""Schedulers: which path takes the next packet (design 7).
 
-A scheduler sees the paths that may be used now, never an empty list, and answers with an index into it.
-`per_flow` says that a flow stays on one path as long as the set of paths does not change: its packets
-then need no reordering at the receiver.
+A scheduler sees the paths that may be used now, never an empty list, and answers with an index into it,
+or with None when the packet had better wait. `per_flow` says that a flow stays on one path as long as the
+set of paths does not change: its packets then need no reordering at the receiver. `adapts` says that it
+goes by what rate control has learned: it sends only where there is room, and what is lost is repaired.
+The others send at once, by a rule that knows nothing of rates: what is too much waits in the modems.
+
+`adaptive` and `redundant` stand in core.adaptive.
 """
 
 from collections.abc import Sequence
 from math import log
-from typing import Protocol
+from typing import Any, Protocol
 
+from mpbond.core.adaptive import Adaptive, Redundant
 from mpbond.core.flow import mix
 
 CACHE_LIMIT = 1 << 14  # flows
@@ -27,9 +32,14 @@ class Scheduler(Protocol):
 
     name: str
     per_flow: bool
+    adapts: bool
 
-    def choose(self, paths: Sequence[Candidate], flow: int, size: int) -> int:
-        """Return the index in `paths` for a packet of `size` bytes whose flow hashes to `flow`."""
+    def choose(self, paths: Sequence[Any], flow: int, size: int, backlog: int = 0) -> int | None:
+        """Return the index in `paths` for a packet of `size` bytes whose flow hashes to `flow`.
+
+        `backlog` is how many bytes would have left before the last of that flow has, if all paths were
+        one; None: not now.
+        """
 
 
 class RoundRobin:
@@ -37,11 +47,14 @@ class RoundRobin:
 
     name = "rr"
     per_flow = False
+    adapts = False
 
     def __init__(self) -> None:
         self._last = -1
 
-    def choose(self, paths: Sequence[Candidate], flow: int, size: int) -> int:
+    def choose(
+        self, paths: Sequence[Candidate], flow: int, size: int, backlog: int = 0
+    ) -> int:
         """Return the path whose id follows the last one used; paths come in any order."""
         last = self._last
         best, best_turn = 0, 2 * LAST_TURN
@@ -62,12 +75,15 @@ class Weighted:
 
     name = "weighted"
     per_flow = False
+    adapts = False
 
     def __init__(self) -> None:
         self._credit: dict[int, float] = {}
         self._known: tuple[tuple[int, float], ...] = ()
 
-    def choose(self, paths: Sequence[Candidate], flow: int, size: int) -> int:
+    def choose(
+        self, paths: Sequence[Candidate], flow: int, size: int, backlog: int = 0
+    ) -> int:
         """Return the path with the largest credit after this turn's earnings."""
         known = tuple((path.id, path.weight) for path in paths)
         if known != self._known:
@@ -94,12 +110,15 @@ class LayerHash:
 
     name = "xor"
     per_flow = True
+    adapts = False
 
     def __init__(self) -> None:
         self._known: tuple[tuple[int, float], ...] = ()
         self._chosen: dict[int, int] = {}
 
-    def choose(self, paths: Sequence[Candidate], flow: int, size: int) -> int:
+    def choose(
+        self, paths: Sequence[Candidate], flow: int, size: int, backlog: int = 0
+    ) -> int:
         """Return the path that the flow prefers."""
         known = tuple((path.id, path.weight) for path in paths)
         if known != self._known or len(self._chosen) >= CACHE_LIMIT:
@@ -111,10 +130,14 @@ class LayerHash:
         return at
 
 
-SCHEDULERS: dict[str, type[RoundRobin | Weighted | LayerHash]] = {
-    scheduler.name: scheduler for scheduler in (RoundRobin, LayerHash, Weighted)
+SCHEDULERS: dict[str, type[Scheduler]] = {
+    "rr": RoundRobin,
+    "xor": LayerHash,
+    "weighted": Weighted,
+    "adaptive": Adaptive,
+    "redundant": Redundant,
 }
-DEFAULT_SCHEDULER = Weighted.name
+DEFAULT_SCHEDULER = Adaptive.name
 
 
 def _prefer(known: tuple[tuple[int, float], ...], flow: int) -> int:

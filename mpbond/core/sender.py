@@ -1,38 +1,44 @@
 """The sending half of a session: from the queue, through the scheduler, into datagrams.
 
 `flush` runs once per wake-up: control frames that must leave on a certain path, the ACK on its return
-paths, frames that must arrive, then packets for as long as there are any. A packet is bound to a path,
-and gets its lane sequence and send order, only here. Send orders ascend with lane sequences, because one
-datagram with packets is open at a time: the receiver's proof of loss rests on that.
+paths, frames that must arrive, then packets: what is to be repaired, real-time ones, and the queue's for as
+long as the scheduler finds a path for them. A packet is bound to a path, and gets its lane sequence and
+send order, only here. `wake` is when to try again if something has to wait for its pace.
+
+With a scheduler that does not adapt, send orders ascend with lane sequences, because one datagram with
+packets is open at a time: the receiver's proof of loss rests on that. With one that does, the peer is told
+that what is lost will be repaired or called off.
 """
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from mpbond.core.adaptive import Adaptive, Redundant
+from mpbond.core.batch import Batch
+from mpbond.core.bucket import TokenBucket
 from mpbond.core.builder import Builder
+from mpbond.core.classes import Classes
 from mpbond.core.flow import flow_hash
 from mpbond.core.keys import Keypair, seal
-from mpbond.core.parts import split
+from mpbond.core.packet import ACKNOWLEDGEMENT, REALTIME, Packet
 from mpbond.core.path import Path
 from mpbond.core.queue import SendQueue
 from mpbond.core.receiver import Receiver
 from mpbond.core.recovery import Sent
+from mpbond.core.repair import Repair
 from mpbond.core.scheduler import SCHEDULERS, Scheduler
 from mpbond.core.stats import Drops, Meter
 from mpbond.core.transmit import Transmit
 from mpbond.core.wire import (
-    DATA_OVERHEAD,
-    FIRST_PART,
     HEADER_SIZE,
     LANE_COUNT,
-    LAST_PART,
     ORDER,
     PING,
+    SEQUENCE_SPACE,
     TAG_SIZE,
     UNORDERED,
     frame,
     order_frame,
-    position,
 )
 
 MAXIMUM_HOLD = 0.5  # seconds
@@ -42,6 +48,16 @@ RETURN_PING_INTERVAL = 0.1  # seconds between eliciting datagrams on a return pa
 MARKER_INTERVAL = 0.010  # seconds between send-order markers on an idle path
 REFUSED_PAUSE = 0.1  # seconds until a frame that must arrive is tried again after a refusal
 CONTROL_SIZE = 256  # bytes an unproven address must be good for before it gets anything
+COPY_RATE, COPY_BURST = 16_000.0, 8_000.0  # bytes per second of copies that are always allowed
+COPY_SHARE = 0.1  # of a path's rate that copies may take beyond that
+LEARNING = 2.0  # seconds from a start in which the queue drops nothing
+IDLE = 1.0  # seconds with nothing to send after which sending starts anew
+PACE_STEP = 0.001  # seconds between two wake-ups for the sake of pacing, at least
+RETRY = 0.010  # seconds after which waiting packets are looked at again, whatever happens
+MINIMUM_QUEUE, MAXIMUM_QUEUE = 256_000, 8_000_000  # bytes that may wait
+QUEUE_TIME = 1.0  # seconds of the learned sum that may wait
+REALTIME_MEMORY = 5.0  # seconds for which a path stays quick after a real-time packet
+PROBE_INTERVAL = 0.1  # seconds without data after which a path is asked how it is, while others carry some
 _PING = frame(PING)
 
 
@@ -51,12 +67,17 @@ class Sender:
     def __init__(
         self, paths: Mapping[int, Path], session: bytes, seed: int, scheduler: str, drops: Drops
     ) -> None:
-        self.queue = SendQueue()
+        self.queue = SendQueue(drops)
+        self.classes = Classes()
         self.scheduler: Scheduler = SCHEDULERS[scheduler]()
+        self.copy_dscp = False  # the inner DSCP becomes the outer one
         self.hold_override: float | None = None  # seconds the configuration pins, None = learned
         self.resend: list[bytes] = []  # frames that must arrive, on whichever path
         self.retry_due: float | None = None  # when to call `retry`
+        self.wake: float | None = None  # when to flush again
         self.packets = Meter()
+        self.repair = Repair(self.require)
+        self._others: dict[str, Scheduler] = {}  # by name, where rules ask for them
         self._refused: list[bytes] = []
         self._paths = paths
         self._session = session
@@ -64,65 +85,105 @@ class Sender:
         self._drops = drops
         self._order = 0
         self._sequences = array("I", bytes(4 * LANE_COUNT))
+        self._copies = TokenBucket(COPY_RATE, COPY_BURST)
+        self._view = Adaptive()
+        self._busy_since = float("-inf")
+        self._last_busy = float("-inf")
+
+    @property
+    def repairs(self) -> bool:
+        """Is what is lost sent again or called off? Then the peer need not prove losses."""
+        return self.scheduler.adapts and self.hold_override != 0
 
     def enqueue(self, packets: list[bytes], now: float) -> None:
         """Put packets into the send queue; what does not fit is dropped and counted."""
-        refused = self.queue.extend(packets)
-        if refused:
-            self._drops["queue_full"] += refused
+        if not packets:
+            return
+        if now - self._last_busy > IDLE:
+            self._busy_since = now
+        self._last_busy = now
+        seed, queue, classify = self._seed, self.queue, self.classes.classify
+        for data in packets:
+            flow = flow_hash(data, seed)
+            kind, scheduler = classify(data, flow, now)
+            queue.push(Packet(data, flow, kind, now, scheduler))
 
     def candidates(self) -> list[Path]:
-        """The paths that may carry packets now: those up, else the least bad one, else none."""
+        """The paths that may carry packets now: those up, else the least bad one, else none.
+
+        Those of the last tier are none while another is up; a scheduler that knows no rates has no use
+        for the overflow tier either.
+        """
         up = [path for path in self._paths.values() if path.up]
         if up:
-            return up
+            lowest = min(path.tier for path in up)
+            highest = 1 if lowest == 0 and self.scheduler.adapts else lowest
+            return [path for path in up if path.tier <= highest]
         rest = [path for path in self._paths.values() if path.may_send(CONTROL_SIZE)]
         return [min(rest, key=lambda path: path.badness)] if rest else []
 
     def hold(self) -> float:
-        """Seconds the peer shall keep packets back: the spread of the live paths (design 8)."""
+        """Seconds the peer shall keep packets back (design 8).
+
+        Where losses are repaired, that is until suspicion and a repair have had their time on the slowest
+        path in use; else it is the spread of the live paths.
+        """
         if self.hold_override is not None:
             return self.hold_override
-        rtts = [path.rtt for path in self._paths.values() if path.up and path.rtt.has_sample]
-        if not rtts:
+        up = [path for path in self._paths.values() if path.up and path.rtt.has_sample]
+        if not up:
             return MAXIMUM_HOLD
-        slowest = max(rtt.longest for rtt in rtts)
-        fastest = min(rtt.smoothed for rtt in rtts)
+        fastest = min(path.rtt.smoothed for path in up)
+        if self.repairs:
+            newest = max(path.last_data for path in up)
+            used = [path for path in up if path.last_data >= newest - 1.0]
+            slowest = max(path.silence_limit for path in used)
+            return min(MAXIMUM_HOLD, slowest + fastest / 2 + HOLD_MARGIN)
+        slowest = max(path.rtt.longest for path in up)
         return min(MAXIMUM_HOLD, slowest - fastest / 2 + HOLD_MARGIN)
 
     def flush(self, receiver: Receiver, pair: Keypair, now: float) -> list[Transmit]:
         """Build everything that can leave now."""
+        self.wake = None
+        self.repair.flush()
         waiting = [path for path in self._paths.values() if path.pending or path.challenges]
         due = receiver.ack_timer.due
         ack_due = due is not None and due <= now + 1e-9
-        if not (waiting or ack_due or self.resend or len(self.queue)):
+        packets = len(self.queue) or len(self.repair)
+        if not (waiting or ack_due or self.resend or packets):
             return []
         candidates = self.candidates()
-        done = _collect_challenges(waiting)
-        builders: dict[int, Builder] = {}
+        batch = Batch()
+        batch.done += _collect_challenges(waiting)
         if ack_due:
-            self._add_ack(builders, candidates, receiver, now)
-        self._add_pending(builders, waiting, done)
-        self._add_resends(builders, candidates, done)
-        if candidates and len(self.queue):
-            self._add_packets(builders, candidates, done)
-        done += builders.values()
-        return self._seal(done, pair, now)
+            self._add_ack(batch, candidates, receiver, now)
+        self._add_pending(batch, waiting)
+        self._add_resends(batch, candidates)
+        if candidates and packets:
+            self._add_packets(batch, candidates, now)
+        return self._seal(batch.finish(), pair, now)
 
     def require(self, item: bytes) -> None:
         """Send a frame on whichever path, again and again until it is acknowledged."""
         self.resend.append(item)
 
-    def requeue(self, lost: list[Sent]) -> None:
-        """Resend the frames that must arrive out of datagrams that were lost."""
+    def requeue(self, path: Path, lost: Sequence[Sent], now: float) -> None:
+        """Datagrams of a path are lost: resend what of them must arrive, or is still wanted."""
+        if not lost:
+            return
+        path.rate.on_lost(lost, now)
         for sent in lost:
             self.resend.extend(sent.resend)
+            if sent.packets:
+                path.stats.repaired += self.repair.lost(sent, now)
 
-    def refuse(self, sent: Sent, now: float) -> None:
-        """Resend them later: the system refused the datagram and would refuse the next one too."""
+    def refuse(self, path: Path, sent: Sent, now: float) -> None:
+        """Resend it later: the system refused the datagram and would refuse the next one too."""
         if sent.resend:
             self._refused.extend(sent.resend)
             self.retry_due = now + REFUSED_PAUSE
+        if sent.packets:
+            path.stats.repaired += self.repair.lost(sent, now)
 
     def retry(self, now: float) -> None:
         """Take up again what the system refused a while ago."""
@@ -131,16 +192,44 @@ class Sender:
             self.resend.extend(self._refused)
             self._refused.clear()
 
-    def rescue(self, path: Path) -> None:
-        """Resend elsewhere what must arrive and hangs on a doubtful path."""
+    def rescue(self, path: Path, now: float) -> None:
+        """Resend elsewhere what must arrive, or is still wanted, and hangs on a doubtful path."""
         for sent in path.sent.outstanding():
             if sent.resend:
                 self.resend.extend(sent.resend)
                 sent.resend = ()
+        if self.repairs:
+            path.stats.repaired += self.repair.rescue(path.sent.outstanding(), now)
 
     def set_scheduler(self, name: str) -> None:
         """Schedule by another rule from the next packet on. Raises KeyError for an unknown name."""
         self.scheduler = SCHEDULERS[name]()
+
+    def queue_status(self, now: float) -> dict[str, float]:
+        """What `status` shows of the queue; delays in seconds."""
+        queue = self.queue
+        return {
+            "packets": len(queue),
+            "bytes": queue.bytes,
+            "flows": queue.flows,
+            "delay": queue.sojourn if len(queue) else 0.0,
+            "marked": queue.marked,
+        }
+
+    def ask_the_idle(self, now: float) -> None:
+        """Ask paths that carry nothing, while others do, how they are: their queues may have gone."""
+        if now - self._last_busy > IDLE or not self.scheduler.adapts:
+            return
+        for path in self._paths.values():
+            if path.up and path.last_eliciting + PROBE_INTERVAL <= now + 1e-9 and not path.pending:
+                path.pending.append(_PING)
+
+    def ask_due(self, now: float) -> float | None:
+        """When `ask_the_idle` has something to do."""
+        if now - self._last_busy > IDLE or not self.scheduler.adapts:
+            return None
+        quiet = [path.last_eliciting for path in self._paths.values() if path.up]
+        return max(now, min(quiet) + PROBE_INTERVAL) if quiet else None
 
     def mark_order(self, now: float) -> None:
         """Let idle paths tell the send order while others carry packets."""
@@ -155,39 +244,32 @@ class Sender:
         return min((path.order_time + MARKER_INTERVAL for path in self._unmarked()), default=None)
 
     def _unmarked(self) -> list[Path]:
-        if self.scheduler.per_flow or self.hold_override == 0:
+        if self.scheduler.per_flow or self.repairs or self.hold_override == 0:
             return []
         order = self._order
         return [path for path in self._paths.values() if path.order_sent < order and path.up]
 
-    def _add_pending(
-        self, builders: dict[int, Builder], paths: list[Path], done: list[Builder]
-    ) -> None:
+    def _add_pending(self, batch: Batch, paths: list[Path]) -> None:
         for path in paths:
             if path.pending and path.may_send(path.mtu // 4):
                 waiting, path.pending = path.pending, []
                 for item in waiting:
-                    builder = _room_for(item, path, builders, done)
-                    builder.add(item, eliciting=item[0] != ORDER)
+                    batch.add_frame(item, path, eliciting=item[0] != ORDER)
 
     def _add_ack(
-        self,
-        builders: dict[int, Builder],
-        candidates: list[Path],
-        receiver: Receiver,
-        now: float,
+        self, batch: Batch, candidates: list[Path], receiver: Receiver, now: float
     ) -> None:
         if not candidates:
             receiver.ack_timer.due = None  # the next datagram, if any comes, arms it again
             return
         returns = sorted(candidates, key=_present_delay)[:RETURN_PATHS]
         room = min(path.room for path in returns) - len(_PING)
-        ack = receiver.build_ack(self.hold(), room, now)
+        ack = receiver.build_ack(self.hold(), room, now, repairs=self.repairs)
         if ack is None:
             return
         body, reported = ack
         for path in returns:
-            builder = builders[path.id] = Builder(path)
+            builder = batch.begin(path)
             builder.add(body, eliciting=False)
             builder.reported = reported
             quiet = now - path.last_eliciting >= RETURN_PING_INTERVAL
@@ -196,77 +278,177 @@ class Sender:
         if any(now - path.last_eliciting < RETURN_PING_INTERVAL for path in candidates):
             receiver.data_since_ping = False
 
-    def _add_resends(
-        self, builders: dict[int, Builder], candidates: list[Path], done: list[Builder]
-    ) -> None:
+    def _add_resends(self, batch: Batch, candidates: list[Path]) -> None:
         if not self.resend or not candidates:
             return
         path = min(candidates, key=_present_delay)
         waiting, self.resend = self.resend, []
         for item in waiting:
-            _room_for(item, path, builders, done).add(item, eliciting=True, resend=True)
+            batch.add_frame(item, path, eliciting=True, resend=True)
 
-    def _add_packets(
-        self, builders: dict[int, Builder], candidates: list[Path], done: list[Builder]
+    # -- packets ----------------------------------------------------------------------------------
+
+    def _add_packets(self, batch: Batch, paths: list[Path], now: float) -> None:
+        """Bind packets to paths: repairs, then real-time ones, then the rest of the queue."""
+        if not paths[0].proven and not paths[0].may_send(paths[0].mtu):
+            self.wake = now + RETRY
+            return
+        scheduler = self.scheduler
+        view = scheduler if isinstance(scheduler, Adaptive) else self._view
+        for path in paths:
+            path.rate.realtime = now < path.realtime_until
+        view.begin(paths, now)
+        for other in self._others.values():
+            if isinstance(other, Adaptive):
+                other.begin(paths, now)
+        self._bound_queue(paths, now)
+        self._add_repairs(batch, paths, view, now)
+        self._add_realtime(batch, paths, view, now)
+        self._add_queued(batch, paths, now)
+        if not scheduler.adapts:
+            return
+        if len(self.queue) or len(self.repair):
+            self.wake = now + RETRY
+            for path in paths:
+                rate = path.rate
+                if now < rate.release < self.wake and path.sent.in_flight < rate.window:
+                    self.wake = rate.release
+            self.wake = max(self.wake, now + PACE_STEP)
+        for at, path in enumerate(paths):
+            if view.room(at) > 0:
+                path.rate.on_limited(now)
+
+    def _bound_queue(self, paths: list[Path], now: float) -> None:
+        """Tell the queue how much may wait, and whether it may drop what waits too long."""
+        total = sum(path.rate.rate for path in paths)
+        learned = any(path.rate.learned for path in paths)
+        learning = any(path.rate.ramping and path.last_data > now - IDLE for path in paths)
+        self.queue.limit = round(min(MAXIMUM_QUEUE, max(MINIMUM_QUEUE, QUEUE_TIME * total)))
+        self.queue.may_drop = (learned and not learning) or now - self._busy_since > LEARNING
+
+    def _add_repairs(
+        self, batch: Batch, paths: list[Path], view: Adaptive, now: float
     ) -> None:
-        """Bind the queue's packets to paths; `done` gets closed builders in the order of sending."""
-        queue, scheduler, sequences = self.queue, self.scheduler, self._sequences
-        current: Builder | None = None
-        flags = UNORDERED if scheduler.per_flow else 0
-        while len(queue) and (len(candidates) > 1 or candidates[0].may_send(candidates[0].mtu)):
-            packet = queue.pop()
-            size = len(packet)
-            flow = flow_hash(packet, self._seed)
-            shares = current is not None and current.fits_packet(size)
-            if not shares or scheduler.per_flow:
-                path = candidates[scheduler.choose(candidates, flow, size)]
-                if not shares or (current is not None and path is not current.path):
-                    if current is not None:
-                        done.append(current)
-                    current = builders.pop(path.id, None) or Builder(path)
-                    if not current.fits_packet(size) and current.size:
-                        done.append(current)
-                        current = Builder(path)
-            assert current is not None
-            lane = flow % LANE_COUNT
-            sequence = sequences[lane]
-            if current.fits_packet(size):
-                current.add_packet(flags, position(lane, sequence), packet)
+        repair = self.repair
+        while (packet := repair.next(now)) is not None:
+            at = view.choose(paths, packet.flow, len(packet.data))
+            if at is None:
+                if view.full:
+                    return
+                order = [at for at in view.urgent(len(packet.data)) if view.room(at) > 0]
+                at = order[0]
+            repair.taken()
+            packet.tries += 1
+            if not batch.add_packet(packet, paths[at]):
+                repair.call_off(packet)
+
+    def _add_realtime(
+        self, batch: Batch, paths: list[Path], view: Adaptive, now: float
+    ) -> None:
+        """Send real-time packets on the path with the least delay, and copies on the second."""
+        waiting = self.queue.realtime
+        while waiting:
+            size = len(waiting[0].data)
+            order = [at for at in view.urgent(size) if view.room(at) > -paths[at].rate.window / 4]
+            if not order:
+                return
+            packet = self.queue.take_realtime()
+            path = paths[order[0]]
+            if packet is None or not self._send(batch, packet, path, now):
+                continue
+            path.realtime_until = now + REALTIME_MEMORY
+            if len(order) > 1 and self._may_copy(paths[order[1]], size, now):
+                self._copy(batch, packet, paths[order[1]])
+
+    def _add_queued(self, batch: Batch, paths: list[Path], now: float) -> None:
+        queue, current = self.queue, None
+        queue.begin()
+        while (packet := queue.head()) is not None:
+            scheduler = self._scheduler_of(packet, paths, now)
+            if current is not None and not scheduler.per_flow and batch.fits(packet, current):
+                path = current
             else:
-                parts = split(packet, current.path.room - DATA_OVERHEAD)
-                if parts is None:
-                    self._drops["packet_too_big"] += 1
+                size = len(packet.data)
+                at = scheduler.choose(paths, packet.flow, size, queue.backlog() * queue.flows)
+                if at is None:
+                    if isinstance(scheduler, Adaptive) and scheduler.full:
+                        return
+                    queue.pass_over()
                     continue
-                first, last = Builder(current.path), Builder(current.path)
-                first.add_packet(flags | FIRST_PART, position(lane, sequence), parts[0])
-                last.add_packet(flags | LAST_PART, position(lane, sequence), parts[1])
-                done.append(first)
-                current = last
-            sequences[lane] = sequence + 1 & 0xFFFFFFFF
-            self.packets.add(size)
-        if current is not None and current.size:
-            done.append(current)
+                path = paths[at]
+            taken = queue.take(now)
+            if taken is None:
+                continue
+            if current is not None and path is not current and not scheduler.adapts:
+                batch.close(current)
+            current = path
+            self._send(batch, taken, path, now, scheduler.per_flow)
+            if isinstance(scheduler, Redundant):
+                for at, other in enumerate(paths):
+                    if other is not path and scheduler.room(at) > 0:
+                        self._copy(batch, taken, other)
+
+    def _scheduler_of(self, packet: Packet, paths: list[Path], now: float) -> Scheduler:
+        name = packet.scheduler
+        if name is None or name == self.scheduler.name:
+            return self.scheduler
+        scheduler = self._others.get(name)
+        if scheduler is None:
+            scheduler = self._others[name] = SCHEDULERS[name]()
+            if isinstance(scheduler, Adaptive):
+                scheduler.begin(paths, now)
+        return scheduler
+
+    def _send(
+        self, batch: Batch, packet: Packet, path: Path, now: float, per_flow: bool = False
+    ) -> bool:
+        """Give a packet its place in its lane and put it into a datagram of a path."""
+        lane = packet.flow % LANE_COUNT
+        sequence = self._sequences[lane]
+        packet.lane, packet.sequence = lane, sequence % SEQUENCE_SPACE
+        if per_flow or packet.kind in (ACKNOWLEDGEMENT, REALTIME):
+            packet.flags |= UNORDERED
+        packet.sent, packet.tries = now, 1
+        if not batch.add_packet(packet, path):
+            self._drops["packet_too_big"] += 1
+            return False
+        self._sequences[lane] = sequence + 1 & 0xFFFFFFFF
+        self.packets.add(len(packet.data))
+        path.last_data = now
+        return True
+
+    def _copy(self, batch: Batch, packet: Packet, path: Path) -> None:
+        if batch.add_packet(packet, path):
+            path.stats.copies += 1
+            if packet.kind == REALTIME:
+                path.realtime_until = packet.sent + REALTIME_MEMORY
+
+    def _may_copy(self, path: Path, size: int, now: float) -> bool:
+        """May a copy go there: within what is always allowed, or a small share of the path's rate?"""
+        if self._copies.take(now, size):
+            return True
+        path.copies.rate = COPY_SHARE * path.rate.rate
+        return path.copies.take(now, size)
 
     def _seal(self, builders: list[Builder], pair: Keypair, now: float) -> list[Transmit]:
         batch: list[tuple[int, int, bytes]] = []
         for builder in builders:
             path = builder.path
-            if builder.packets:
+            packets = builder.packets
+            if packets:
                 self._order += 1
                 path.order_sent, path.order_time = self._order, now
             plain = builder.close(self._order)
             number = path.sent.next_number
             path.sent.next_number += 1
+            size = len(plain) + HEADER_SIZE + TAG_SIZE
             sent = None
             if builder.eliciting:
-                sent = Sent(
-                    now,
-                    len(plain) + HEADER_SIZE + TAG_SIZE,
-                    bool(builder.packets),
-                    builder.resend,
-                    builder.reported,
-                )
-            path.on_sent(number, sent, len(plain) + HEADER_SIZE + TAG_SIZE, builder.address, now)
+                sent = Sent(now, size, packets, builder.resend, builder.reported)
+                for packet in packets:
+                    packet.flights += 1
+            path.on_sent(number, sent, size, builder.address, now)
+            path.planned = 0
             batch.append((path.id, number, plain))
         return [
             Transmit(
@@ -276,6 +458,7 @@ class Sender:
                 None,
                 self._session,
                 (item[0], (item[1],)),
+                dscp_of(builder.packets[0].data) if self.copy_dscp and builder.packets else 0,
             )
             for builder, item, datagram in zip(builders, batch, seal(pair, batch), strict=True)
         ]
@@ -292,18 +475,12 @@ def _collect_challenges(paths: list[Path]) -> list[Builder]:
     return builders
 
 
-def _room_for(
-    item: bytes, path: Path, builders: dict[int, Builder], done: list[Builder]
-) -> Builder:
-    """Return the path's open datagram, or a new one if a frame does not fit into it any more."""
-    builder = builders.get(path.id)
-    if builder is not None and builder.fits(item):
-        return builder
-    if builder is not None:
-        done.append(builder)
-    builder = builders[path.id] = Builder(path)
-    return builder
+def dscp_of(packet: bytes) -> int:
+    """Return the differentiated services code point of an IP packet."""
+    if packet[0] >> 4 == 6:
+        return (packet[0] << 8 | packet[1]) >> 6 & 0x3F
+    return packet[1] >> 2
 
 
 def _present_delay(path: Path) -> float:
-    return path.rtt.smoothed / 2 + path.owd.queueing
+    return path.rtt.smoothed / 2 + path.rate.queue

@@ -22,6 +22,7 @@ from mpbond.core.keys import CIPHERS, Keypair
 from mpbond.core.path import DEFAULT_MTU, DEFAULT_OVERHEAD, Address
 from mpbond.core.peers import Peer, Peers, destination_of, source_of
 from mpbond.core.scheduler import DEFAULT_SCHEDULER, SCHEDULERS
+from mpbond.core.rules import Rule
 from mpbond.core.session import Session
 from mpbond.core.transmit import Rekeyed, SessionEnded, SessionStarted, Transmit
 from mpbond.core.wire import CLOSE_REPLACED, CLOSE_REVOKED
@@ -53,6 +54,8 @@ class ServerSettings:
     prefix_of: Callable[[Address], bytes] = lambda source: repr(source).encode()
     link_mtu: int = DEFAULT_MTU + DEFAULT_OVERHEAD  # bytes of an IP packet towards the internet
     ciphers: tuple[str, ...] = tuple(CIPHERS)
+    rules: tuple[Rule, ...] = ()
+    copy_dscp: bool = False
 
 
 class ServerEndpoint(Endpoint):
@@ -215,6 +218,8 @@ class ServerEndpoint(Endpoint):
         )
         session.peer_capabilities = frozenset(request.capabilities)
         session.socket_mtu = self.socket_mtu
+        session.sender.copy_dscp = self.settings.copy_dscp
+        session.set_rules(self.settings.rules)
         return session
 
     def _choose_cipher(self, offered: Sequence[str]) -> str:

@@ -7,9 +7,11 @@ Methods come in four kinds: `handle_*` take input, `flush` builds what can be se
 when to call again, the rest are for the endpoint that owns it. After any `handle_*`, call `flush`.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mpbond.core.acks import ack_interval
+from mpbond.core.classes import Classes
 from mpbond.core.control import ControlChannel
 from mpbond.core.inbound import Inbound
 from mpbond.core.keys import REJECT_AFTER, Keypair, KeyRing
@@ -17,6 +19,7 @@ from mpbond.core.path import DEFAULT_MTU, Address, Path, PathOptions
 from mpbond.core.receiver import Receiver
 from mpbond.core.roaming import Prover
 from mpbond.core.rtt import INITIAL_RTT
+from mpbond.core.rules import Rule, rule_from_map, rule_to_map
 from mpbond.core.sender import Sender
 from mpbond.core.stats import Drops, Meter
 from mpbond.core.transmit import PathChanged, Transmit
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from random import Random
 
 MAXIMUM_PATHS = 32  # live at once
+MAXIMUM_RULES = 256  # that a client may ask for
 LAST_PATH_ID = 255
 REKEY_MARGIN = 5.0  # seconds before a keepalive would need a key that may no longer send
 NEVER = float("inf")
@@ -97,6 +101,8 @@ class Session:
         self._next_path_id = 0
         self._used_since_rekey = False
         self._next_second = now + 1.0
+        self._rules: list[Rule] = []
+        self._told_rates: dict[int, int] = {}
 
     # -- paths ------------------------------------------------------------------------------------
 
@@ -108,16 +114,16 @@ class Session:
         self._next_path_id += 1
         self.paths[path.id] = path
         path.liveness.start(now, "asking the concentrator")
-        self._tell_status(path)
+        self.tell_status(path)
         return path
 
-    def remove_path(self, path_id: int) -> None:
+    def remove_path(self, path_id: int, now: float) -> None:
         """Close a path for good: what it holds is lost, its id is never used again."""
         self._retired.add(path_id)
         path = self.paths.pop(path_id, None)
         if path is None:
             return
-        self.sender.requeue(path.sent.abandon())
+        self.sender.requeue(path, path.sent.abandon(), now)
         if self.is_client:
             self.sender.require(path_frame(ABANDON, path_id))
         self.path_events.append(
@@ -129,11 +135,24 @@ class Session:
         if path.usable == usable:
             return
         path.usable = usable
-        self._tell_status(path)
+        self.tell_status(path)
         if usable:
             path.liveness.start(now, "its link is back")
         else:
-            self.sender.rescue(path)
+            self.sender.rescue(path, now)
+
+    def tell_status(self, path: Path) -> None:
+        """Tell the server what the client knows of a path, on whichever path."""
+        path.status_number += 1
+        status = PathStatus(
+            path.status_number,
+            path.usable,
+            path.tier,
+            path.mtu,
+            path.weight,
+            round(path.cap_received),
+        )
+        self.sender.require(status_frame(path.id, status))
 
     def poke(self, path: Path) -> None:
         """Send something on a path now: its address may have changed."""
@@ -148,6 +167,62 @@ class Session:
     def paths_exhausted(self) -> bool:
         """Is it time for a new session because path ids run out?"""
         return self._next_path_id >= LAST_PATH_ID
+
+    # -- what both ends tell each other ------------------------------------------------------------
+
+    def set_rules(self, rules: Sequence[Rule]) -> None:
+        """Class the packets we send by these rules from now on."""
+        self.sender.classes = Classes(rules)
+
+    def tell_rules(self, rules: Sequence[Rule]) -> None:
+        """Ask the server to class what it sends by these rules, in messages of one rule each."""
+        count = len(rules)
+        self.control.post({"rules": count})
+        for number, rule in enumerate(rules):
+            self.control.post({"rule": rule_to_map(rule), "number": number, "of": count})
+
+    def on_control(self, message: dict[str, Any]) -> bool:
+        """Take a CONTROL message that is about the session itself; False if it is not."""
+        if "rates" in message:
+            self._on_rates(message["rates"])
+        elif "rules" in message and not self.is_client:
+            self._rules = []
+            if message["rules"] == 0:
+                self.set_rules(())
+        elif "rule" in message and not self.is_client:
+            self._on_rule(message)
+        else:
+            return False
+        return True
+
+    def _on_rates(self, rates: object) -> None:
+        """What the peer has learned: how fast it can send on each path."""
+        for item in rates if isinstance(rates, list) else ():
+            match item:
+                case [int(path_id), int(rate)] if path_id in self.paths:
+                    self.paths[path_id].peer_rate = float(rate)
+
+    def _on_rule(self, message: dict[str, Any]) -> None:
+        if message.get("number") != len(self._rules) or len(self._rules) >= MAXIMUM_RULES:
+            self.drops["rule_malformed"] += 1
+            return
+        try:
+            self._rules.append(rule_from_map(message["rule"]))
+        except ValueError:
+            self.drops["rule_malformed"] += 1
+            return
+        if len(self._rules) == message.get("of"):
+            self.set_rules(self._rules)
+
+    def _tell_rates(self) -> None:
+        """Tell the peer what we have learned, if that is news."""
+        rates = {
+            path.id: round(path.rate.rate * 8) for path in self.paths.values() if path.rate.learned
+        }
+        told = self._told_rates
+        if any(abs(rate - told.get(at, 0)) > 0.1 * rate for at, rate in rates.items()):
+            self._told_rates = rates
+            self.control.post({"rates": [list(item) for item in rates.items()]})
 
     # -- input ------------------------------------------------------------------------------------
 
@@ -210,7 +285,7 @@ class Session:
         for number in transmit.numbers[1]:
             sent = path.sent.refuse(number)
             if sent is not None:
-                self.sender.refuse(sent, now)
+                self.sender.refuse(path, sent, now)
         self.drops[reason] += len(transmit.numbers[1])
 
     def release(self, now: float) -> list[bytes]:
@@ -258,10 +333,12 @@ class Session:
         self._watch.run(now)
         self.sender.retry(now)
         self.sender.mark_order(now)
+        self.sender.ask_the_idle(now)
         if now >= self._next_second:
             self._next_second = now + 1.0
             for path in self.paths.values():
                 path.turn_meters(now)
+            self._tell_rates()
 
     def next_timeout(self, now: float) -> float:
         """When to call `handle_timeout` and `flush` again, in seconds of the same clock."""
@@ -273,6 +350,8 @@ class Session:
             self.receiver.next_timeout(),
             self.sender.mark_order_due(),
             self.sender.retry_due,
+            self.sender.wake,
+            self.sender.ask_due(now),
         ):
             if other is not None and other < due:
                 due = other
@@ -322,6 +401,14 @@ class Session:
             "hold": self.receiver.hold,
             "handshakes": self.handshakes,
             "order": self.receiver.stats.as_dict(),
+            "rate": {
+                "sent": sum(path.rate.rate for path in self.paths.values() if path.up) * 8,
+                "received": sum(path.peer_rate or 0.0 for path in self.paths.values() if path.up),
+            },
+            "queue": self.sender.queue_status(now),
+            "classes": self.sender.classes.counts,
+            "repaired": self.sender.repair.repaired,
+            "given_up": self.sender.repair.given_up,
             "sent": {"packets": self.sender.packets.count, "bytes": self.sender.packets.bytes},
             "received": {
                 "packets": self.received_packets.count,
@@ -331,13 +418,6 @@ class Session:
         }
 
     # -- inside -----------------------------------------------------------------------------------
-
-    def _tell_status(self, path: Path) -> None:
-        path.status_number += 1
-        status = PathStatus(
-            path.status_number, path.usable, path.tier, path.mtu, path.weight, path.cap
-        )
-        self.sender.require(status_frame(path.id, status))
 
     def _accept_path(self, path_id: int, socket: int, source: Address, now: float) -> Path:
         """The client has opened a path: its address is not proven yet (see roaming)."""

@@ -56,7 +56,7 @@ class Watch:
     def _run_path(self, path: Path, due: float, now: float) -> None:
         loss_time = path.sent.loss_time(path.patience)
         if loss_time is not None and loss_time <= due:
-            self._sender.requeue(path.sent.detect_lost(path.patience, now))
+            self._sender.requeue(path, path.sent.detect_lost(path.patience, now), now)
         if path.tail_due is not None and path.tail_due <= due:
             path.tail_due = None
             if len(path.sent):
@@ -66,7 +66,7 @@ class Watch:
         if path.usable and probe is not None and probe <= due:
             path.liveness.on_probe_sent(now)
             path.pending.append(_PING)
-            self._sender.requeue(path.sent.expire(now - REMEMBERED))
+            self._sender.requeue(path, path.sent.expire(now - REMEMBERED), now)
         if self._keepalive_time(path) <= due:
             path.last_sent = now
             path.pending.append(_PING)
@@ -119,4 +119,5 @@ class Watch:
                 path.suspicion_not_before = now + path.silence_limit
                 continue
             path.liveness.on_silence(now, now - oldest.time)
-            self._sender.rescue(path)
+            path.rate.on_suspect(now)
+            self._sender.rescue(path, now)

@@ -41,6 +41,8 @@ MAXIMUM_CLOSE_TEXT = 100  # bytes
 MAXIMUM_RANGES = 32
 MAXIMUM_ACK_DELAY = 0xFFFF * 16e-6  # seconds; this value says "too long to be an RTT sample"
 
+REPAIRS, UNTOLD = 0x8000, 0x7FFF  # in an ACK's hold: a flag, and the value that says nothing
+
 CHALLENGE, CHALLENGE_RESPONSE, STATUS, ABANDON = range(4)  # kinds of PATH
 CLOSE_SHUTDOWN, CLOSE_REPLACED, CLOSE_REVOKED = range(1, 4)
 
@@ -77,11 +79,13 @@ class AckBlock(NamedTuple):
 
 
 class AckFrame(NamedTuple):
-    """One acknowledgement for all paths; `hold` (seconds, None = not told) is for the frame's reader."""
+    """One acknowledgement for all paths. `hold` (seconds, None = not told) is for the frame's reader;
+    `repairs` tells him that what is missing will come again, or be called off by FORWARD."""
 
     number: int
     hold: float | None
     blocks: tuple[AckBlock, ...]
+    repairs: bool = False
 
 
 class PathStatus(NamedTuple):
@@ -159,7 +163,8 @@ def order_frame(order: int) -> bytes:
 
 def ack_frame(ack: AckFrame) -> bytes:
     """Build an ACK frame."""
-    hold = 0xFFFF if ack.hold is None else min(0xFFFE, round(ack.hold * 1000))
+    hold = UNTOLD if ack.hold is None else min(UNTOLD - 1, round(ack.hold * 1000))
+    hold |= REPAIRS if ack.repairs else 0
     body = bytearray(_ACK_HEAD.pack(ack.number & 0xFFFF, hold, len(ack.blocks)))
     for path_id, largest, receive_time, delay, ranges in ack.blocks:
         ticks = min(0xFFFF, max(0, int(delay / 16e-6)))
@@ -275,7 +280,8 @@ def parse_ack(body: bytes) -> AckFrame:
         raise WireError("truncated ACK") from error
     if at != len(body):
         raise WireError("bytes after ACK")
-    return AckFrame(number, None if hold == 0xFFFF else hold / 1000, tuple(blocks))
+    repairs, hold = bool(hold & REPAIRS), hold & ~REPAIRS
+    return AckFrame(number, None if hold == UNTOLD else hold / 1000, tuple(blocks), repairs)
 
 
 def parse_forward(body: bytes) -> list[tuple[int, int, int]]:

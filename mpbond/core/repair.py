@@ -1,0 +1,108 @@
+"""Repair: sending again on the best path what another has lost (design 9).
+
+A packet is repaired when the last datagram that carries it is lost, or when its path falls silent
+(`rescue`: then the first may still come, and whichever does counts). Nobody wants a packet for ever: after
+its lifetime, or when it has been sent three times, it is called off by a FORWARD, so that the receiver stops
+waiting for it (RFC 3758 does the same for SCTP). FORWARD must arrive, so it is resent until acknowledged.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from mpbond.core.packet import REALTIME, Packet
+from mpbond.core.recovery import Sent
+from mpbond.core.wire import forward_frame
+
+LIFETIME = 1.0  # seconds from the first sending in which a packet is repaired
+REALTIME_LIFETIME = 0.1  # seconds; at least, see `realtime_lifetime`
+MAXIMUM_TRIES = 3
+ITEMS_PER_FRAME = 32
+
+
+class Repair:
+    """The packets that wait to be sent again, oldest loss first; real-time ones before others."""
+
+    def __init__(self, require: Callable[[bytes], None]) -> None:
+        self.realtime_lifetime = REALTIME_LIFETIME
+        """Seconds in which a real-time packet is worth repairing: suspicion and the best RTT."""
+        self.repaired = 0
+        self.given_up = 0
+        self._require = require
+        self._urgent: deque[Packet] = deque()
+        self._waiting: deque[Packet] = deque()
+        self._called_off: list[tuple[int, int]] = []
+
+    def __len__(self) -> int:
+        return len(self._urgent) + len(self._waiting)
+
+    def lost(self, sent: Sent, now: float) -> int:
+        """A datagram is lost: note what of it must be sent again; return how many packets."""
+        count = 0
+        for packet in sent.packets:
+            packet.flights -= 1
+            if packet.flights <= 0 and not packet.done:
+                count += self._want(packet, now)
+        return count
+
+    def rescue(self, sents: Iterable[Sent], now: float) -> int:
+        """A path is silent: send elsewhere what it holds; return how many packets."""
+        return sum(
+            self._want(packet, now)
+            for sent in sents
+            for packet in sent.packets
+            if packet.flights == 1 and not packet.done
+        )
+
+    def next(self, now: float) -> Packet | None:
+        """The packet to be sent again now; it stays until `taken`."""
+        for queue in (self._urgent, self._waiting):
+            while queue:
+                packet = queue[0]
+                if not packet.done and not self._expired(packet, now):
+                    return packet
+                queue.popleft()
+                packet.waiting = False
+                if not packet.done and packet.flights <= 0:
+                    self.call_off(packet)
+        return None
+
+    def taken(self) -> None:
+        """What `next` returned has been put into a datagram."""
+        packet = (self._urgent or self._waiting).popleft()
+        packet.waiting = False
+        self.repaired += 1
+
+    def flush(self) -> None:
+        """Tell the peer what has been called off since the last time."""
+        if not self._called_off:
+            return
+        items: list[tuple[int, int, int]] = []
+        for lane, sequence in sorted(self._called_off):
+            if items and items[-1][0] == lane and items[-1][1] + items[-1][2] == sequence:
+                items[-1] = (lane, items[-1][1], items[-1][2] + 1)
+            else:
+                items.append((lane, sequence, 1))
+        self._called_off.clear()
+        for at in range(0, len(items), ITEMS_PER_FRAME):
+            self._require(forward_frame(items[at : at + ITEMS_PER_FRAME]))
+
+    def _want(self, packet: Packet, now: float) -> int:
+        if packet.waiting:
+            return 0
+        if packet.tries >= MAXIMUM_TRIES or self._expired(packet, now):
+            if packet.flights <= 0:
+                self.call_off(packet)
+            return 0
+        packet.waiting = True
+        (self._urgent if packet.kind == REALTIME else self._waiting).append(packet)
+        return 1
+
+    def _expired(self, packet: Packet, now: float) -> bool:
+        lifetime = self.realtime_lifetime if packet.kind == REALTIME else LIFETIME
+        return now - packet.sent > lifetime
+
+    def call_off(self, packet: Packet) -> None:
+        """Let the peer wait for a packet no longer."""
+        packet.done = True
+        self.given_up += 1
+        self._called_off.append((packet.lane, packet.sequence))
