@@ -2,9 +2,9 @@
 
 The way of a file: `loading` reads it and finds out whose it is (a `[server]` table makes it a
 server's); `client` and `server` each hold a table of keys with their parsers and, after it, the
-checks that need more than one key; `values` holds the parsers; `place` knows where in the file a
-value stands, so that every complaint names it; `keys` reads key files and refuses those that
-others can read.
+checks that need more than one key; `values`, `amounts` and `rules` hold the parsers; `place` knows
+where in the file a value stands, so that every complaint names it; `keys` reads key files and
+refuses those that others can read.
 
 Defaults live in one place, the dataclasses of `model`. Nothing here touches the network or the
 running system; what a configuration would do to it is for the runtime to say and do.
@@ -16,6 +16,7 @@ from mpbond.config.model import (
     LOG_LEVELS,
     RUN_DIRECTORY,
     SCHEDULERS,
+    TIERS,
     Address,
     ClientConfig,
     ConcentratorConfig,
@@ -23,6 +24,7 @@ from mpbond.config.model import (
     LinkConfig,
     Network,
     PeerConfig,
+    Quota,
     ServerConfig,
 )
 
@@ -31,6 +33,7 @@ __all__ = [
     "LOG_LEVELS",
     "RUN_DIRECTORY",
     "SCHEDULERS",
+    "TIERS",
     "Address",
     "ClientConfig",
     "ConcentratorConfig",
@@ -38,6 +41,7 @@ __all__ = [
     "LinkConfig",
     "Network",
     "PeerConfig",
+    "Quota",
     "ServerConfig",
     "load",
     "load_client",

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from mpbond.config import common, values
-from mpbond.config.model import ClientConfig, ConcentratorConfig, LinkConfig
+from mpbond.config import amounts, common, rules, values
+from mpbond.config.model import (
+    QUOTA_ACTIONS,
+    ClientConfig,
+    ConcentratorConfig,
+    LinkConfig,
+)
 from mpbond.config.place import read_table, table_at
 
 if TYPE_CHECKING:
@@ -21,6 +26,7 @@ _FILE: Final[Mapping[str, Parser[Any]]] = {
     "client": table_at,
     "concentrator": table_at,
     "link": table_at,
+    "rule": rules.rules,
 }
 _CLIENT: Final[Mapping[str, Parser[Any]]] = {
     **common.PARSERS,
@@ -51,7 +57,15 @@ _CONCENTRATOR_NEEDED: Final = {
     "public_key": "add the server's, as mpbond init server prints it",
     "endpoints": 'add where the server is reached, such as endpoints = ["vps.example.org:4510"]',
 }
-_LINK: Final[Mapping[str, Parser[Any]]] = {"weight": values.weight, "gateway": values.address}
+_LINK: Final[Mapping[str, Parser[Any]]] = {
+    "weight": values.weight,
+    "gateway": values.address,
+    "tier": values.tier,
+    "cap_up": amounts.cap,
+    "cap_down": amounts.cap,
+    "quota": amounts.quota,
+    "quota_action": values.choice(*QUOTA_ACTIONS),
+}
 
 
 def parse_client(top: Place, document: dict[str, object]) -> ClientConfig:
@@ -67,6 +81,7 @@ def parse_client(top: Place, document: dict[str, object]) -> ClientConfig:
         path=top.file,
         concentrator=_concentrator(top, tables, own),
         link_settings=_link_settings(top.under("link"), tables.get("link", {})),
+        rules=tables.get("rule", ()),
         **own,
     )
 
@@ -92,7 +107,11 @@ def _link_settings(place: Place, tables: Mapping[str, object]) -> tuple[LinkConf
     for name, value in tables.items():
         here = place.under(name)
         pattern = values.link_pattern(here, name)
-        settings.append(LinkConfig(pattern=pattern, **read_table(here, value, _LINK)))
+        found = read_table(here, value, _LINK)
+        if "quota_action" in found and "quota" not in found:
+            right = 'add quota, such as quota = "20 GB per month", or remove this'
+            raise here.under("quota_action").error("there is no quota", right)
+        settings.append(LinkConfig(pattern=pattern, **found))
     return tuple(settings)
 
 

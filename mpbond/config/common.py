@@ -10,7 +10,7 @@ import grp
 from typing import TYPE_CHECKING, Any, Final
 
 from mpbond.config import keys, values
-from mpbond.config.model import LOG_LEVELS, RUN_DIRECTORY
+from mpbond.config.model import DSCP_MODES, LOG_LEVELS, RUN_DIRECTORY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,6 +57,7 @@ PARSERS: Final[Mapping[str, Parser[Any]]] = {
     "tun": values.interface,
     "scheduler": values.scheduler,
     "hold": values.hold,
+    "dscp": values.choice(*DSCP_MODES),
     "control": control,
     "control_group": group,
     "state_dir": path,

@@ -11,14 +11,22 @@ import fnmatch
 import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from mpbond.core.rules import Rule
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 DEFAULT_PORT: Final = 4510
 RUN_DIRECTORY: Final = Path("/run/mpbond")
-SCHEDULERS: Final = ("rr", "xor", "weighted")
+SCHEDULERS: Final = ("adaptive", "redundant", "weighted", "xor", "rr")
+TIERS: Final = ("always", "overflow", "last resort")
+"""When a link carries packets; its place here is the number that the wire knows."""
+PERIODS: Final = ("day", "month")
+QUOTA_ACTIONS: Final = ("last resort", "off")
+DSCP_MODES: Final = ("clear", "copy")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 NO_PRESHARED_KEY: Final = bytes(32)
 
@@ -35,12 +43,29 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Quota:
+    """What a link may carry in a day or a calendar month, up and down together: `volume` bytes."""
+
+    volume: int
+    period: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LinkConfig:
-    """What the user says about one link, or about all links that match a glob."""
+    """What the user says about one link, or about all links that match a glob.
+
+    `tier` is an index into TIERS; caps are bits per second, 0 for none; `quota_action` is what a
+    link whose quota is used up becomes.
+    """
 
     pattern: str
     weight: float = 1.0
     gateway: Address | None = None
+    tier: int = 0
+    cap_up: float = 0.0
+    cap_down: float = 0.0
+    quota: Quota | None = None
+    quota_action: str = "last resort"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,14 +104,16 @@ class ClientConfig:
     link_settings: tuple[LinkConfig, ...] = ()
     tun: str = "mpbond0"
     mtu: int | None = None
-    scheduler: str = "weighted"
-    downlink_scheduler: str = "weighted"
+    scheduler: str = "adaptive"
+    downlink_scheduler: str = "adaptive"
     hold: float | None = None
     default_route: bool = False
     when_down: str = "direct"
     masquerade: bool = True
     keepalive: float = 20.0
     addresses: tuple[Address, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    dscp: str = "clear"
     control: Path = RUN_DIRECTORY / "mpbond0.sock"
     control_group: str | None = None
     state_dir: Path = RUN_DIRECTORY
@@ -129,9 +156,11 @@ class ServerConfig:
     clients: tuple[PeerConfig, ...] = ()
     nat: bool = True
     client_to_client: bool = False
-    scheduler: str = "weighted"
+    scheduler: str = "adaptive"
     hold: float | None = None
     dns: tuple[Address, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    dscp: str = "clear"
     control: Path = RUN_DIRECTORY / "mpbond0.sock"
     control_group: str | None = None
     state_dir: Path = RUN_DIRECTORY

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any, Final
 
-from mpbond.config import common, keys, values
+from mpbond.config import common, keys, rules, values
 from mpbond.config.model import PeerConfig, ServerConfig, own_address
 from mpbond.config.place import kind, read_table, shown, table_at
 
@@ -48,6 +48,7 @@ _FILE: Final[Mapping[str, Parser[Any]]] = {
     "version": common.version,
     "server": table_at,
     "client": _tables,
+    "rule": rules.rules,
 }
 _SERVER: Final[Mapping[str, Parser[Any]]] = {
     **common.PARSERS,
@@ -77,6 +78,7 @@ def parse_server(top: Place, document: dict[str, object]) -> ServerConfig:
     tables = read_table(top, document, _FILE)
     place = top.under("server")
     own = common.complete(place, read_table(place, tables["server"], _SERVER))
+    own["rules"] = tables.get("rule", ())
     server = ServerConfig(path=top.file, **own)
     _check_listen(place.under("listen"), server)
     _check_pools(place.under("pool"), server.pool)

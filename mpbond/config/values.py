@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from mpbond.config import keys
-from mpbond.config.model import DEFAULT_PORT, SCHEDULERS, Address, Endpoint, Network
+from mpbond.config.model import DEFAULT_PORT, SCHEDULERS, TIERS, Address, Endpoint, Network
 from mpbond.config.place import kind, shown
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ def listed(parse_item: Parser[T], *, of: str, needed: str = "") -> Parser[tuple[
 
 
 scheduler: Final = choice(*SCHEDULERS)
+_tier: Final = choice(*TIERS)
 
 
 def hold(place: Place, value: object) -> float | None:
@@ -110,6 +111,11 @@ def weight(place: Place, value: object) -> float:
     """Reads a link's weight, a positive number."""
     right = "use a number from 0.001 to 1000000"
     return _number(place, value, right, 0.001, 1e6)
+
+
+def tier(place: Place, value: object) -> int:
+    """Reads when a link carries packets, and returns its place in TIERS."""
+    return TIERS.index(_tier(place, value))
 
 
 def interface(place: Place, value: object) -> str:

@@ -15,10 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, ParamSpec, TypeVar
 
 from mpbond import __version__
-from mpbond.config import ClientConfig, ServerConfig
+from mpbond.config import SCHEDULERS, ClientConfig, ServerConfig
 from mpbond.core.endpoint import Endpoint
 from mpbond.core.path import Path
-from mpbond.core.scheduler import SCHEDULERS
 from mpbond.core.session import Session
 from mpbond.core.transmit import Event
 from mpbond.core.wire import CLOSE_SHUTDOWN

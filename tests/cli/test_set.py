@@ -79,4 +79,4 @@ def test_a_hold_out_of_range_is_a_wrong_use(mpbond, sockets, value):
 def test_an_unknown_scheduler_is_a_wrong_use(mpbond, sockets):
     result = mpbond("set", "scheduler", "best")
     assert result.exit_code == 2
-    assert "'best' is not one of 'rr', 'xor', 'weighted'" in result.stderr
+    assert "'best' is not one of 'adaptive', 'redundant', 'weighted', 'xor', 'rr'" in result.stderr

@@ -98,8 +98,9 @@ def test_a_small_client_file_gets_every_default(home):
     ]
     assert found.concentrator.preshared_key == bytes(32)
     assert (found.mtu, found.hold, found.when_down) == (None, None, "direct")
-    assert (found.scheduler, found.downlink_scheduler) == ("weighted", "weighted")
+    assert (found.scheduler, found.downlink_scheduler) == ("adaptive", "adaptive")
     assert (found.masquerade, found.default_route, found.keepalive) == (True, False, 20.0)
+    assert (found.rules, found.dscp) == ((), "clear")
     assert found.control == Path("/run/mpbond/mpbond0.sock")
 
 
@@ -117,9 +118,11 @@ keepalive = 5.5
 addresses = ["10.77.0.9", "fd77::9"]
 state_dir = "state"
 log_level = "debug"
+dscp = "copy"
 """
     text = in_client(lines) + 'preshared_key_file = "psk.key"\n'
     text += '[link.wwan0]\nweight = 8\ngateway = "192.168.8.1"\n[link."wwan*"]\nweight = 2\n'
+    text += '[[rule]]\nname = "calls"\nports = 5060\nclass = "realtime"\n'
     found = load_text(text)
     assert isinstance(found, config.ClientConfig)
     assert found.control == Path("/run/mpbond/bond1.sock")
@@ -135,6 +138,8 @@ log_level = "debug"
     assert found.settings_of("wwan0").gateway == ipaddress.IPv4Address("192.168.8.1")
     assert found.settings_of("wwan1").weight == 2
     assert found.settings_of("eth1").weight == 1
+    assert found.dscp == "copy"
+    assert [rule.name for rule in found.rules] == ["calls"]
 
 
 def test_links_are_matched_by_name_and_glob_but_never_the_tunnel(home):
@@ -146,7 +151,9 @@ def test_links_are_matched_by_name_and_glob_but_never_the_tunnel(home):
 
 
 def test_a_server_file_is_read_as_written(home):
-    found = load_text(in_office('routes = ["198.51.100.0/28", "2001:db8:1::/56"]'))
+    routes = 'routes = ["198.51.100.0/28", "2001:db8:1::/56"]\n'
+    rule = '[[rule]]\ndscp = "CS1"\nclass = "bulk"\n'
+    found = load_text(in_server('dscp = "copy"') + routes + rule)
     assert isinstance(found, config.ServerConfig)
     assert found.port == 4510
     assert [str(e) for e in found.listen] == ["0.0.0.0:4510", "[::]:4510"]
@@ -158,6 +165,8 @@ def test_a_server_file_is_read_as_written(home):
     assert (van.name, keys.encode(van.public_key)) == ("van", OTHER)
     assert van.addresses == (ipaddress.IPv4Address("10.77.0.2"),)
     assert office.routes[1] == ipaddress.IPv6Network("2001:db8:1::/56")
+    assert found.dscp == "copy"
+    assert [rule.name for rule in found.rules] == ["rule 1"]
 
 
 def test_a_client_without_a_name_goes_by_its_key(home):
@@ -239,12 +248,12 @@ SENTENCES = {
     "unknown key with no near one": (
         CLIENT + "[link.wwan0]\nxyz = 1\n",
         "mpbond.toml: link.wwan0.xyz: is not a key that mpbond knows; "
-        "known here are weight, gateway.",
+        "known here are weight, gateway, tier, cap_up, cap_down, quota, quota_action.",
     ),
     "unknown table": (
         SERVER + "[link.wwan0]\n",
         "mpbond.toml: link: is not a key that mpbond knows; "
-        "known here are version, server, client.",
+        "known here are version, server, client, rule.",
     ),
     "unknown key before a missing one": (
         changed(CLIENT, "links =", "link ="),
@@ -311,7 +320,7 @@ SENTENCES = {
     "unknown scheduler": (
         in_client('scheduler = "fastest"'),
         'mpbond.toml: client.scheduler: "fastest" is not a choice here; '
-        'use "rr", "xor" or "weighted".',
+        'use "adaptive", "redundant", "weighted", "xor" or "rr".',
     ),
     "hold too long": (
         in_client("hold = 501"),
@@ -796,7 +805,10 @@ def places(value, path=()):
 
 RICH_CLIENT = tomllib.loads(
     in_client('mtu = 1400\nhold = 3\ntun = "m1"\naddresses = ["10.0.0.1"]\nscheduler = "rr"')
-    + '[link.wwan0]\nweight = 2\ngateway = "10.0.0.1"\n'
+    + '[link.wwan0]\nweight = 2\ngateway = "10.0.0.1"\ntier = "overflow"\ncap_up = "1 Mbit/s"\n'
+    'cap_down = 8e6\nquota = "1 GB per day"\nquota_action = "off"\n'
+    '[[rule]]\nname = "x"\nprotocol = "tcp"\nports = [22, "80-90"]\nclass = "bulk"\n'
+    '[[rule]]\ndscp = ["EF"]\nprefixes = ["10.0.0.0/8"]\nscheduler = "xor"\n'
 )
 RICH_SERVER = tomllib.loads(in_server('mtu = 1400\nlisten = ["0.0.0.0:1"]\ndns = ["10.77.0.1"]'))
 

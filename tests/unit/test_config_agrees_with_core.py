@@ -1,4 +1,4 @@
-"""The words of the configuration are those of the core, which it does not import to stay quick."""
+"""The words of the configuration are those of the core, most of which it does not import to stay quick."""
 
 from __future__ import annotations
 
