@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mpbond.core.acks import Received
 from mpbond.core.bucket import TokenBucket
 from mpbond.core.liveness import DOWN, PROBING, SUSPECT, UP, Liveness, silence_limit
-from mpbond.core.rate import RateControl
+from mpbond.core.rate import QUANTUM, RateControl
 from mpbond.core.recovery import Sent, SentLog
 from mpbond.core.replay import ReplayWindow
 from mpbond.core.rtt import RttEstimator
@@ -172,6 +172,22 @@ class Path:
     def loss(self) -> float:
         """The share of datagrams lost lately."""
         return self.stats.loss.latest
+
+    @property
+    def speed(self) -> float:
+        """Bytes per second to reckon with, never 0: while ramping, what the window could carry."""
+        rate = self.rate
+        if not rate.ramping and rate.rate:
+            return rate.rate
+        return max(rate.rate, rate.window / max(rate.base_rtt, 0.010))
+
+    def allowance(self, now: float) -> float:
+        """Bytes that window and pacing let leave now; nothing may at 0 or below."""
+        rate = self.rate
+        if now < rate.release:
+            return 0.0
+        paced = min(now - rate.release, QUANTUM) * rate._pace + self.mtu  # noqa: SLF001
+        return min(rate.window - self.sent.in_flight, paced)
 
     def may_send(self, size: int) -> bool:
         """May a datagram of `size` bytes go to the remote address (anti-amplification)?"""
