@@ -60,6 +60,12 @@ class Classes:
             for kind, name in enumerate(KINDS)
         }
 
+    @property
+    def remembered(self) -> int:
+        """How many flows something is known of; bounded whatever comes."""
+        rules = 0 if self._rules is None else self._rules.remembered
+        return len(self._steady) + len(self._marked) + rules
+
     def classify(self, packet: bytes, flow: int, now: float) -> tuple[int, str | None]:
         """Return a packet's class, and the scheduler a rule asks for, if one does.
 

@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from mpbond.core.classes import MARKED_RATE, Classes, Rule
+from mpbond.core.classes import MARKED_LIMIT, MARKED_RATE, Classes, Rule
 from mpbond.core.packet import ACKNOWLEDGEMENT, BULK, NORMAL, REALTIME
 from tests.packets import FRAGMENT, ICMP, TCP, UDP, extension, ipv4, ipv6
 
@@ -146,6 +146,13 @@ def test_a_video_call_is_believed_for_ever():
     size, step = len(packet), 0.004  # 2.4 Mbit/s
     assert size / step < MARKED_RATE
     assert {classes.classify(packet, 1, n * step)[0] for n in range(2000)} == {REALTIME}
+
+
+def test_what_is_remembered_of_flows_with_marks_is_bounded():
+    classes, packet = Classes(), marked(ipv4(), EF)
+    for flow in range(2 * MARKED_LIMIT):
+        assert classes.classify(packet, flow, 0.0)[0] == REALTIME
+        assert classes.remembered <= MARKED_LIMIT
 
 
 def test_classes_are_counted():

@@ -105,6 +105,15 @@ def test_after_a_long_silence_a_flow_begins_anew():
     assert again[NEEDED:] == [True] * (100 - NEEDED)
 
 
+def test_old_sins_are_forgotten_after_a_long_silence():
+    classes = Classes()
+    for start in (0.0, 2.0):
+        assert play(every(0.020, 90, start), classes)[-1]
+        play([(start + 1.9, datagram(1200))], classes)
+    again = play(every(0.020, 2 * NEEDED, 4.0 + FORGOTTEN), classes)
+    assert again.index(True) == NEEDED
+
+
 def test_a_call_that_turns_into_something_else_loses_its_place_soon():
     classes = Classes()
     assert play(every(0.020, 100), classes)[-1]
