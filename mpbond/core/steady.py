@@ -16,9 +16,10 @@ on the way here, over 99 % do.
 What this keeps out: anything bulky by its size; acknowledgements clocked by a download, since they come
 in clumps; and QUIC as a whole, whose acknowledgements may be paced: recognised by port 443 and a short
 or long header, or on any port by the long header that its connections begin with. TURN, which carries
-calls over port 443 as well, is told from QUIC by its length field. The
-acknowledgements of a slow download inside some other tunnel cannot always be told from a call; they gain
-little by it, and take little: what passes here is small by definition.
+calls over port 443 as well, is told from QUIC by its length field.
+
+The acknowledgements of a slow download inside some other tunnel cannot always be told from a call. They
+gain little by it, and take little: what passes here is small by definition.
 """
 
 SMALL = 400  # bytes of a packet
