@@ -9,23 +9,26 @@ import asyncio
 import base64
 import logging
 import os
+import time
 from collections.abc import Coroutine, Mapping
+from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
 from random import SystemRandom
 from typing import Any
 
-from mpbond.config import Address, ClientConfig
+from mpbond.config import Address, ClientConfig, load_client
 from mpbond.core.client import ClientEndpoint, ClientSettings
 from mpbond.core.keys import REKEY_AFTER
 from mpbond.core.transmit import Configured, Event, PathChanged, SessionEnded, SessionStarted
 from mpbond.core.wire import DATA_OVERHEAD, HEADER_SIZE, TAG_SIZE
-from mpbond.errors import ControlError, PlatformError
+from mpbond.errors import ConfigError, ControlError, PlatformError
 from mpbond.io.firewall import ClientRules
 from mpbond.io.netlink import LinkState, LinkWatcher
-from mpbond.io.system import SystemState
+from mpbond.runtime.books import Books
 from mpbond.runtime.ciphers import preferred_ciphers
 from mpbond.runtime.control import Request
 from mpbond.runtime.links import Links
+from mpbond.runtime.policy import USED_UP, LinkPolicy
 from mpbond.runtime.program import (
     Program,
     parse_direction,
@@ -45,6 +48,7 @@ DEFAULT_TUN_MTU = 1438  # bytes; what fits a datagram on 1,500-byte links over I
 DOWN_AFTER = 3.0  # seconds without a path that is up, before traffic goes elsewhere
 RESOLVE_INTERVAL = 10.0  # seconds between attempts to resolve the concentrator while not connected
 CHECK_INTERVAL = 0.5  # seconds between looks at whether the tunnel is up
+COUNT_INTERVAL = 1.0  # seconds between looks at what links have carried
 
 _log = logging.getLogger(__name__)
 
@@ -60,6 +64,7 @@ class ClientProgram(Program[ClientConfig]):
         self._pictures: asyncio.Queue[dict[str, LinkState]] = asyncio.Queue()
         self._picture: dict[str, LinkState] = {}
         self.links: Links
+        self.policy = LinkPolicy(config, Books(config.state_dir, config.tun))
         self._watcher: LinkWatcher | None = None
         self._routed = False  # is the default route in the tunnel?
         self._last_up = float("-inf")
@@ -78,6 +83,8 @@ class ClientProgram(Program[ClientConfig]):
             hold=config.hold,
             keepalive=config.keepalive,
             addresses=tuple(map(str, config.addresses)),
+            rules=config.rules,
+            copy_dscp=config.dscp == "copy",
             ciphers=preferred_ciphers(),
             rekey_after=float(os.environ.get("MPBOND_TEST_REKEY_AFTER", REKEY_AFTER)),
         )
@@ -88,7 +95,9 @@ class ClientProgram(Program[ClientConfig]):
         """Begin to watch links; everything else follows from what is found."""
         config = self.config
         self.mtu = config.mtu or DEFAULT_TUN_MTU
-        self.links = Links(self.driver, self.endpoint)
+        await self.on_system(self.policy.books.load, self.driver.now())
+        self.policy.count((), (), time.time())
+        self.links = Links(self.driver, self.endpoint, self.policy)
         await self._resolve()
         blocked = config.default_route and config.when_down == "block"
         await self.on_system(self.system.tun_up, PLACEHOLDERS if blocked else [], self.mtu)
@@ -106,11 +115,15 @@ class ClientProgram(Program[ClientConfig]):
         await self.on_system(self._watcher.start)
         self.spawn(self._follow_links(), "links")
         self.spawn(self._watch_connection(), "connection")
+        self.spawn(self._keep_books(), "books")
 
     async def stop_watching(self) -> None:
-        """Stop the link watcher."""
+        """Stop the link watcher, and save the books."""
         if self._watcher is not None:
             await asyncio.to_thread(self._watcher.close)
+        if hasattr(self, "links"):
+            self._count()
+            await self._save_books()
 
     # -- events -----------------------------------------------------------------------------------
 
@@ -157,8 +170,13 @@ class ClientProgram(Program[ClientConfig]):
             self.endpoint.set_scheduler(parse_scheduler(value), parse_direction(request))
         elif name == "hold":
             self.endpoint.set_hold(parse_hold(value))
+        elif name in ("tier", "cap"):
+            if request.get("link") not in self._picture:
+                known = ", ".join(self._picture) or "none"
+                raise ControlError(f"There is no link {request.get('link')!r}; there is {known}.")
+            self.links.obey(self.policy.change(name, value, request))
         else:
-            raise ControlError(f"{name!r} cannot be set; scheduler and hold can.")
+            raise ControlError(f"{name!r} cannot be set; scheduler, hold, tier and cap can.")
 
     def describe(self, now: float) -> dict[str, Any]:
         """Return the client's part of status."""
@@ -167,6 +185,10 @@ class ClientProgram(Program[ClientConfig]):
         if session is not None:
             shown = session_status(session, now, client=True, local=self.links.local)
             shown["scheduler"]["down"] = self.endpoint.settings.downlink_scheduler
+            for path in shown["paths"]:
+                path["quota"] = self.policy.status(path["link"])
+                if not self.policy.allows(path["link"]):
+                    path["reason"] = USED_UP
             key = base64.b64encode(self.config.concentrator.public_key).decode()
             endpoint = self.config.concentrator.endpoints[0]
             sessions.append(
@@ -191,8 +213,31 @@ class ClientProgram(Program[ClientConfig]):
         }
 
     def reload(self) -> None:
-        """A client's configuration is read at its start."""
-        _log.warning("%s is read at the start: restart the client to apply it", self.config.path)
+        """Read again what can change while sessions live on: settings of links, and rules."""
+        if not hasattr(self, "links"):
+            return  # it is but starting
+        try:
+            config = load_client(self.config.path)
+        except ConfigError as error:
+            _log.warning("configuration not reloaded: %s", error)
+            self.warnings["reload"] = f"The configuration was not reloaded: {error}"
+            return
+        taken = replace(self.config, link_settings=config.link_settings, rules=config.rules)
+        if taken != config:
+            self.warnings["reload"] = (
+                "Only [link] and [[rule]] were read again: restart for the rest."
+            )
+            _log.warning("%s", self.warnings["reload"])
+        else:
+            self.warnings.pop("reload", None)
+        if taken.rules != self.config.rules:
+            self.endpoint.set_rules(taken.rules)
+        self.config = taken
+        self.policy.reload(taken)
+        self._count()
+        if self._picture:
+            self._pictures.put_nowait(dict(self._picture))  # gateways may be others
+        _log.info("configuration reloaded")
 
     # -- links ------------------------------------------------------------------------------------
 
@@ -218,10 +263,9 @@ class ClientProgram(Program[ClientConfig]):
             self.links.close(name)
             await self.on_system(self.system.remove_link, name)
         for name, state in picture.items():
-            settings = self.config.settings_of(name)
             try:
                 table = await self.on_system(self.system.link_table, state, self._gateways(name))
-                self.links.update(state, settings, usable=state.up and table is not None)
+                self.links.update(state, usable=state.up and table is not None)
                 self.warnings.pop(name, None)
             except PlatformError as error:
                 _log.warning("link %s: %s", name, error)
@@ -315,8 +359,31 @@ class ClientProgram(Program[ClientConfig]):
             await self._route_default(True)
 
     def _gateways(self, name: str) -> tuple[Address, ...]:
-        gateway = self.config.settings_of(name).gateway
+        gateway = self.policy.settings(name).gateway
         return () if gateway is None else (gateway,)
+
+    # -- the books --------------------------------------------------------------------------------
+
+    async def _keep_books(self) -> None:
+        """Count what links carry, hold it against their quotas, and save it now and then."""
+        while True:
+            await asyncio.sleep(COUNT_INTERVAL)
+            self._count()
+            if self.policy.due(self.links.names(), self.driver.now()):
+                await self._save_books()
+
+    def _count(self) -> None:
+        session = self.endpoint.session
+        paths = session.paths.values() if session is not None else ()
+        self.policy.count(paths, self.links.names(), time.time())
+        for name in self.links.names():
+            self.links.obey(name)
+        self.driver.turn()
+
+    async def _save_books(self) -> None:
+        books = self.policy.books
+        record = books.to_save(self.driver.now())
+        await self._carefully("books", self.on_system(books.write, record))
 
     async def _carefully(self, subject: str, change: Coroutine[Any, Any, None]) -> None:
         """Do a change that the system may refuse: that is a warning, and the next one is tried."""
@@ -343,26 +410,3 @@ class ClientProgram(Program[ClientConfig]):
         if session is None:
             return "connecting"
         return "connected" if session.connected else "down"
-
-
-def rehearse(config: ClientConfig, system: SystemState, links: Mapping[str, LinkState]) -> None:
-    """Echo what a start would change now (`--dry-run`); addresses come from the server later."""
-    system.tun_up([], config.mtu or DEFAULT_TUN_MTU)
-    for name, state in links.items():
-        gateway = config.settings_of(name).gateway
-        system.link_table(state, (gateway,) if gateway is not None else ())
-    if config.default_route:
-        system.default_route(True)
-    if config.masquerade or config.default_route:
-        system.apply_firewall(
-            ClientRules(
-                tun=config.tun,
-                mtu=config.mtu or DEFAULT_TUN_MTU,
-                addresses=(),
-                links=tuple(links),
-                masquerade=config.masquerade,
-                direct=config.when_down == "direct",
-                guard=system.not_forwarding(),
-            )
-        )
-        system.enable_forwarding()

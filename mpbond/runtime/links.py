@@ -16,25 +16,29 @@ from mpbond.io.netlink import LinkState
 from mpbond.io.udp import OVERHEAD, UdpSocket, payload_mtu
 from mpbond.io.udp import Endpoint as SocketAddress
 from mpbond.runtime.driver import Driver
+from mpbond.runtime.policy import LinkPolicy
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class OpenLink:
-    """A link in use: the picture it was opened from, and its socket's number for each family."""
+    """A link in use: the picture it was opened from, whether the concentrator can be reached by it,
+    and its socket's number for each family."""
 
     state: LinkState
+    reaches: bool = True
     sockets: dict[socket.AddressFamily, int] = field(default_factory=dict)
 
 
 class Links:
     """All links in use; `concentrator` is where they lead, in order of preference."""
 
-    def __init__(self, driver: Driver, endpoint: ClientEndpoint) -> None:
+    def __init__(self, driver: Driver, endpoint: ClientEndpoint, policy: LinkPolicy) -> None:
         self.concentrator: list[tuple[socket.AddressFamily, SocketAddress]] = []
         self._driver = driver
         self._endpoint = endpoint
+        self._policy = policy
         self._open: dict[str, OpenLink] = {}
 
     def __contains__(self, name: str) -> bool:
@@ -44,12 +48,13 @@ class Links:
         """The links in use."""
         return list(self._open)
 
-    def update(self, state: LinkState, settings: LinkConfig, *, usable: bool) -> None:
+    def update(self, state: LinkState, *, usable: bool) -> None:
         """Bring the link's sockets and the core up to the picture."""
         now = self._driver.now()
         name = state.name
         opened = self._open.get(name)
-        families = self._families(state, settings) if usable else []
+        self._policy.judge(name)
+        families = self._families(state, self._policy.settings(name)) if usable else []
         if opened is not None and opened.state.index != state.index:
             self.close(name)
             opened = None
@@ -59,7 +64,7 @@ class Links:
             opened = OpenLink(state)
             targets = self._targets(opened, state, families)
             self._open[name] = opened
-            self._endpoint.add_link(Link(name, targets, settings.weight), now)
+            self._endpoint.add_link(self._link(name, targets), now)
             _log.info("link %s joins", name)
             return
         link = self._endpoint.links[name]
@@ -67,9 +72,46 @@ class Links:
         if targets and (opened.state != state or targets != list(link.targets)):
             self._endpoint.change_link(name, targets, now)
         opened.state = state
-        if bool(families) != link.usable:
-            self._endpoint.set_link_usable(name, bool(families), now)
-            _log.info("link %s is %s", name, "back" if families else "down")
+        opened.reaches = bool(families)
+        self.obey(name)
+
+    def obey(self, name: str) -> None:
+        """Let the core use the link as its policy says; what is new is told to the server at once."""
+        opened = self._open.get(name)
+        if opened is None:
+            return
+        now = self._driver.now()
+        link = self._endpoint.links[name]
+        of = self._policy.settings(name)
+        wanted = (of.tier, of.cap_up, of.cap_down, of.weight)
+        if wanted != (link.tier, link.cap_up, link.cap_down, link.weight):
+            self._endpoint.set_link(
+                name,
+                now,
+                tier=of.tier,
+                cap_up=of.cap_up,
+                cap_down=of.cap_down,
+                weight=of.weight,
+            )
+        usable = opened.reaches and self._policy.allows(name)
+        if usable != link.usable:
+            self._endpoint.set_link_usable(name, usable, now)
+            _log.info("link %s is %s", name, "back" if usable else "down")
+
+    def _link(self, name: str, targets: list[Target]) -> Link:
+        of = self._policy.settings(name)
+        up, down = self._policy.remembered(name)
+        return Link(
+            name,
+            targets,
+            weight=of.weight,
+            usable=self._policy.allows(name),
+            tier=of.tier,
+            cap_up=of.cap_up,
+            cap_down=of.cap_down,
+            remembered_up=up,
+            remembered_down=down,
+        )
 
     def close(self, name: str) -> None:
         """The link has gone: its path and sockets go too."""

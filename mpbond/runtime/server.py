@@ -63,6 +63,8 @@ class ServerProgram(Program[ServerConfig]):
             hold=config.hold,
             client_to_client=config.client_to_client,
             dns=tuple(map(str, config.dns)),
+            rules=config.rules,
+            copy_dscp=config.dscp == "copy",
             ciphers=preferred_ciphers(),
             prefix_of=_prefix_of,
         )
@@ -145,6 +147,8 @@ class ServerProgram(Program[ServerConfig]):
             for session in sessions:
                 session.sender.hold_override = hold
         else:
+            if name in ("tier", "cap"):
+                raise ControlError(f"A link's {name} is set on the client, which tells the server.")
             raise ControlError(f"{name!r} cannot be set; scheduler and hold can.")
 
     def describe(self, now: float) -> dict[str, Any]:
@@ -175,12 +179,16 @@ class ServerProgram(Program[ServerConfig]):
             _log.warning("configuration not reloaded: %s", error)
             self.warnings["reload"] = f"The configuration was not reloaded: {error}"
             return
-        if dataclasses.replace(config, clients=()) != dataclasses.replace(self.config, clients=()):
-            self.warnings["reload"] = "Only [[client]] was read again: [server] needs a restart."
+        taken = dataclasses.replace(self.config, clients=config.clients, rules=config.rules)
+        if config != taken:
+            self.warnings["reload"] = (
+                "Only [[client]] and [[rule]] were read again: [server] needs a restart."
+            )
             _log.warning("%s", self.warnings["reload"])
         else:
             self.warnings.pop("reload", None)
-        config = dataclasses.replace(self.config, clients=config.clients)
+        config = taken
+        self.endpoint.settings.rules = config.rules
         gone = _routes(self.config) - _routes(config)
         before = {peer.public_key: peer for peer in self.config.clients}
         after = {peer.public_key: peer for peer in config.clients}
