@@ -51,15 +51,15 @@ def test_fragments_go_by_addresses_and_protocol_alone(one, other, a, b, c, d, se
     )
 
 
-@given(hosts, hosts, ports, ports, st.sampled_from([TCP, UDP]), seeds, st.integers(0, 40))
+@given(hosts, hosts, ports, ports, st.sampled_from([TCP, UDP]), seeds, st.integers(0, 99))
 def test_what_is_remembered_of_a_flow_is_what_is_found_anew(
     here, there, one, other, protocol, seed, length
 ):
     """Options and extensions keep a packet from being looked up."""
     fields = {"source": here, "destination": there, "ports": (one, other), "protocol": protocol}
     for make, long_way in (
-        (ipv4, ipv4(**fields, options=bytes(4))),
-        (ipv6, ipv6(**fields, extensions=[(60, extension(b""))])),
+        (ipv4, ipv4(**fields, options=bytes(4), payload=bytes(40))),
+        (ipv6, ipv6(**fields, extensions=[(60, extension(b""))], payload=bytes(40))),
     ):
         found = flow_hash(long_way, seed)
         for _ in range(2):

@@ -42,10 +42,12 @@ def test_a_protocol_without_ports_goes_by_its_addresses(make):
     assert flow_hash(ping, SEED) != flow_hash(make(protocol=ICMP, source=99), SEED)
 
 
-def test_all_ipv4_fragments_of_a_datagram_are_one_flow_the_first_included():
-    first = ipv4(fragment=0x2000, ports=(1000, 80))
-    second = ipv4(fragment=0x2001, ports=(0x1111, 0x2222))
-    last = ipv4(fragment=0x0002, ports=(0x3333, 0x4444))
+@pytest.mark.parametrize("size", [0, 100])
+def test_all_ipv4_fragments_of_a_datagram_are_one_flow_the_first_included(size):
+    content = bytes(size)
+    first = ipv4(fragment=0x2000, ports=(1000, 80), payload=content)
+    second = ipv4(fragment=0x2001, ports=(0x1111, 0x2222), payload=content)
+    last = ipv4(fragment=0x0002, ports=(0x3333, 0x4444), payload=content)
     assert flow_hash(first, SEED) == flow_hash(second, SEED) == flow_hash(last, SEED)
 
 
@@ -76,6 +78,13 @@ def test_an_authentication_header_counts_its_length_in_words_of_four_bytes():
 def test_ipv4_options_are_skipped():
     plain = ipv4(ports=(1000, 80))
     assert flow_hash(ipv4(options=bytes(8), ports=(1000, 80)), SEED) == flow_hash(plain, SEED)
+
+
+@pytest.mark.parametrize(("make", "header"), [(ipv4, 20), (ipv6, 40)])
+def test_both_directions_of_a_packet_cut_short_are_one_flow(make, header):
+    there = make(source=5, destination=9)[:header]
+    back = make(source=9, destination=5)[:header]
+    assert flow_hash(there, SEED) == flow_hash(back, SEED)
 
 
 def test_the_seed_changes_where_flows_go():
