@@ -4,14 +4,37 @@
 `AckTimer` is the session's one clock for all paths: an ACK is due once two datagrams that elicit one
 have come, or a gap has shown, but not sooner than `interval` after the last; a lone datagram is
 acknowledged one interval after it came. The interval is a quarter of the smallest RTT, between 10 and
-50 ms, so that ACKs stay a small share of the return links.
+50 ms, and long enough that ACKs stay a small share of what the return links carry.
+
+`return_paths` chooses where an ACK goes: the two paths with the least delay among those that answer. Each of
+them carries something eliciting ten times a second, so a return path that stalls shows by an answer
+overdue, long before it is suspect; then the ACKs take other paths, before the peer, who hears nothing,
+takes all its own paths for dead.
 """
 
+from typing import TYPE_CHECKING
+
 from mpbond.core.ranges import RangeSet
+from mpbond.core.rtt import INITIAL_RTT
 from mpbond.core.wire import MAXIMUM_RANGES, AckBlock
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from mpbond.core.path import Path
 
 MINIMUM_INTERVAL = 0.010  # seconds
 MAXIMUM_INTERVAL = 0.050  # seconds
+ACK_SHARE = 0.02  # of the return rate that ACKs may take
+ACK_BYTES, ACK_BYTES_PER_PATH = (
+    64,
+    20,
+)  # of a datagram with an ACK, IP and UDP headers not forgotten
+UNLEARNED_RATE = 250_000.0  # bytes per second
+RETURN_PATHS = 2  # an ACK goes out on as many
+DOUBTFUL_RETURN_PATHS = 4  # or on as many, while none of them answers in time
+OVERDUE_MARGIN = 0.010  # seconds
+NEVER = float("inf")
 ELICITING_THRESHOLD = 2  # datagrams
 
 
@@ -81,6 +104,66 @@ class AckTimer:
         self._last_sent = now
 
 
-def ack_interval(smallest_rtt: float) -> float:
-    """Return the least time between two ACKs, in seconds, for the smallest smoothed RTT."""
-    return min(MAXIMUM_INTERVAL, max(MINIMUM_INTERVAL, smallest_rtt / 4))
+def ack_interval(smallest_rtt: float, ack_bytes: int = 0, return_rate: float = 0.0) -> float:
+    """Return the least time between two ACKs, in seconds, for the smallest smoothed RTT.
+
+    `ack_bytes` is what one ACK takes, all its copies together; `return_rate` what the return paths carry,
+    in bytes per second (0: not known).
+    """
+    interval = max(MINIMUM_INTERVAL, smallest_rtt / 4)
+    if return_rate > 0:
+        interval = max(interval, ack_bytes / (ACK_SHARE * return_rate))
+    return min(MAXIMUM_INTERVAL, interval)
+
+
+def interval_for(paths: "Collection[Path]") -> float:
+    """Return `ack_interval` for ACKs that report `paths` and go out on some of them.
+
+    How much a return path carries is not known while only ACKs go there; then it is taken for no slow one,
+    as a slow one shows itself.
+    """
+    smallest = NEVER
+    rate = 0.0
+    for path in paths:
+        rtt = path.rtt
+        if rtt.samples and rtt.smoothed < smallest:
+            smallest = rtt.smoothed
+        if path.up:
+            learned = path.rate.rate
+            rate += learned if path.rate.learned else max(learned, UNLEARNED_RATE)
+    size = RETURN_PATHS * (ACK_BYTES + ACK_BYTES_PER_PATH * len(paths))
+    return ack_interval(INITIAL_RTT if smallest == NEVER else smallest, size, rate)
+
+
+def return_paths(
+    candidates: "Iterable[Path]", everyone: "Iterable[Path]", now: float
+) -> "list[Path]":
+    """Return the paths that an ACK should go out on now.
+
+    Of the `candidates` for packets, those that answer in time. Without two of them, doubtful ones of
+    `everyone` are added, the least bad first: an ACK that is lost with its path costs little, one that
+    does not come at all stops the peer.
+    """
+    trusted = [path for path in candidates if path.up and not is_overdue(path, now)]
+    if len(trusted) >= RETURN_PATHS:
+        trusted.sort(key=_present_delay)
+        return trusted[:RETURN_PATHS]
+    usable = [path for path in everyone if path.usable and path.may_send(path.mtu // 4)]
+    doubtful = [path for path in usable if path not in trusted]
+    doubtful.sort(key=lambda path: (path.badness[0], _present_delay(path)))
+    count = RETURN_PATHS if trusted else DOUBTFUL_RETURN_PATHS
+    return trusted + doubtful[: count - len(trusted)]
+
+
+def is_overdue(path: "Path", now: float) -> bool:
+    """Has a path, judged by half of what makes it suspect, not answered in time?"""
+    oldest = path.sent.oldest
+    if oldest is None:
+        return False
+    rtt = path.rtt
+    wait = rtt.smoothed + 2 * rtt.variation + ack_interval(rtt.smoothed) + OVERDUE_MARGIN
+    return now - max(oldest.time, path.last_answer - rtt.smoothed) > wait
+
+
+def _present_delay(path: "Path") -> float:
+    return path.rtt.smoothed / 2 + path.rate.queue

@@ -6,11 +6,12 @@ was received) and decides nothing that needs to know of other paths; the session
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from mpbond.core.acks import Received
 from mpbond.core.bucket import TokenBucket
-from mpbond.core.liveness import DOWN, PROBING, SUSPECT, UP, Liveness, silence_limit
+from mpbond.core.liveness import DOWN, UP, Liveness, silence_limit
 from mpbond.core.rate import QUANTUM, RateControl
 from mpbond.core.recovery import Sent, SentLog
 from mpbond.core.replay import ReplayWindow
@@ -25,11 +26,10 @@ DEFAULT_OVERHEAD = 28  # bytes of IPv4 and UDP headers
 DEFAULT_MTU = 1500 - DEFAULT_OVERHEAD  # bytes of UDP payload
 TAIL_MINIMUM = 0.010  # seconds
 TAIL_PROBES = 2
+UNUSABLE_RANK = 9  # worse than every state of a path that could be used
 
 Address = Hashable
 """Where a datagram comes from or goes to: opaque to the core, compared only."""
-
-_RANK = {UP: 0, SUSPECT: 1, PROBING: 2, DOWN: 3}
 
 
 @dataclass(slots=True)
@@ -123,6 +123,8 @@ class Path:
         self.roaming: Roaming | None = None
         self.prover: Prover | None = None  # where addresses are learned: at the server
         self.told_state = ""  # the state the last event told
+        self.changed = True  # something has happened that core.watch has not seen yet
+        self.wake = float("inf")  # when core.watch has something to do
 
     @property
     def room(self) -> int:
@@ -150,9 +152,19 @@ class Path:
         return self.usable and self.liveness.state == UP
 
     @property
+    def on_probation(self) -> bool:
+        """May it carry copies, but nothing that must arrive?"""
+        return self.usable and self.liveness.on_probation
+
+    @property
     def badness(self) -> tuple[int, float]:
         """A key that sorts the least bad path first, for when none is up."""
-        return _RANK.get(self.state, 4), -self.last_answer
+        return self.liveness.rank if self.usable else UNUSABLE_RANK, -self.last_answer
+
+    @property
+    def tail_wait(self) -> float:
+        """Seconds after which a datagram with nothing behind it is followed by a PING."""
+        return max(TAIL_MINIMUM, self.rtt.smoothed / 4)
 
     @property
     def silence_limit(self) -> float:
@@ -206,22 +218,28 @@ class Path:
         if sent is None:
             return
         self.last_eliciting = now
+        self.changed = True
         self.sent.add(number, sent)
         sent.mark = self.rate.on_sent(size, self.sent.in_flight, now)
         self.tail_probes = 0 if sent.packets else self.tail_probes
         if self.tail_probes < TAIL_PROBES:
-            self.tail_due = now + max(TAIL_MINIMUM, self.rtt.smoothed / 4)
+            self.tail_due = now + self.tail_wait
 
-    def on_answer(self, now: float) -> None:
-        """Something sent on this path has been acknowledged."""
+    def on_answer(self, now: float, left: float = inf) -> None:
+        """Datagrams sent on this path have been acknowledged; the oldest of them left at `left`."""
         self.last_answer = now
-        self.liveness.on_answer(now)
+        self.changed = True
+        was_up = self.liveness.state == UP
+        self.liveness.on_answer(now, left)
+        if not was_up and self.liveness.state == UP:
+            self.rate.on_restored(now)
         if not len(self.sent):
             self.tail_due = None
 
     def on_received(self, size: int, now: float) -> None:
         """Note an authenticated datagram of `size` bytes."""
         self.last_received = now
+        self.changed = True
         self.stats.received.add(size)
 
     def move(self, now: float) -> None:

@@ -10,7 +10,7 @@ when to call again, the rest are for the endpoint that owns it. After any `handl
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from mpbond.core.acks import ack_interval
+from mpbond.core.acks import interval_for
 from mpbond.core.classes import Classes
 from mpbond.core.control import ControlChannel
 from mpbond.core.inbound import Inbound
@@ -18,7 +18,6 @@ from mpbond.core.keys import REJECT_AFTER, Keypair, KeyRing
 from mpbond.core.path import DEFAULT_MTU, Address, Path, PathOptions
 from mpbond.core.receiver import Receiver
 from mpbond.core.roaming import Prover
-from mpbond.core.rtt import INITIAL_RTT
 from mpbond.core.rules import Rule, rule_from_map, rule_to_map
 from mpbond.core.sender import Sender
 from mpbond.core.stats import Drops, Meter
@@ -41,8 +40,8 @@ if TYPE_CHECKING:
 MAXIMUM_PATHS = 32  # live at once
 MAXIMUM_RULES = 256  # that a client may ask for
 LAST_PATH_ID = 255
+INTERVAL_KEPT = 0.1  # seconds for which the interval between ACKs is not computed anew
 REKEY_MARGIN = 5.0  # seconds before a keepalive would need a key that may no longer send
-NEVER = float("inf")
 _PING = frame(PING)
 
 
@@ -101,6 +100,8 @@ class Session:
         self._next_path_id = 0
         self._used_since_rekey = False
         self._next_second = now + 1.0
+        self._interval = 0.0  # seconds between ACKs
+        self._interval_due = now  # when to look again at what it should be
         self._rules: list[Rule] = []
         self._told_rates: dict[int, int] = {}
 
@@ -139,6 +140,7 @@ class Session:
         if usable:
             path.liveness.start(now, "its link is back")
         else:
+            path.liveness.on_refused(now, "its link is down")
             self.sender.rescue(path, now)
 
     def tell_status(self, path: Path) -> None:
@@ -274,7 +276,7 @@ class Session:
         gap = path.received.add(number, eliciting, receive_time)
         if eliciting:
             path.silence_probed = False
-            self.receiver.ack_timer.on_eliciting(gap, self._ack_interval(), now)
+            self.receiver.ack_timer.on_eliciting(gap, self._ack_interval(now), now)
 
     def handle_refused(self, transmit: Transmit, reason: str, now: float) -> None:
         """The system did not send a Transmit: its datagrams are lost at once."""
@@ -432,10 +434,9 @@ class Session:
     def _mtu_of(self, socket: int) -> int:
         return self.socket_mtu.get(socket, DEFAULT_MTU)
 
-    def _ack_interval(self) -> float:
-        smallest = NEVER
-        for path in self.paths.values():
-            rtt = path.rtt
-            if rtt.samples and rtt.smoothed < smallest:
-                smallest = rtt.smoothed
-        return ack_interval(INITIAL_RTT if smallest == NEVER else smallest)
+    def _ack_interval(self, now: float) -> float:
+        if now >= self._interval_due:
+            self._interval = interval_for(self.paths.values())
+            if any(path.rtt.has_sample for path in self.paths.values()):
+                self._interval_due = now + INTERVAL_KEPT
+        return self._interval

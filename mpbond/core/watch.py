@@ -2,18 +2,31 @@
 
 Most timers concern one path. Silence does not: a path whose data stays unacknowledged is suspect only
 while ACKs come that could have reported it. When several paths have data in flight and no ACK has come
-for any, it is the way back that fails, and nobody is suspected for one more RTT.
+for any, it is the way back that fails, and nobody is suspected until the peer has had time to find that out
+and to send its ACKs another way. The first ACK that comes ends the respite: what it should have reported and
+did not is silent.
+
+A path's timers are looked at again only when something has happened to it (`Path.changed`) or when they
+fall due; in between, `Path.wake` is when. What only puts a timer off need not be told: then it is found at
+its old time that nothing is due. So the work per wake-up is a comparison for each path.
 """
 
 from collections.abc import Mapping
 
+from mpbond.core.acks import ack_interval
 from mpbond.core.liveness import UP
 from mpbond.core.path import Path
+from mpbond.core.roaming import CHALLENGE_LIFETIME
 from mpbond.core.sender import Sender
 from mpbond.core.wire import PING, frame
 
 RECEIVE_SILENCE = 0.2  # seconds without a datagram after which a receiving path is probed once
 REMEMBERED = 10.0  # seconds that an unanswered datagram of a doubtful path is waited for
+PROGRESS = 0.045  # seconds: a path that had something acknowledged so lately is slow, not silent
+REROUTING = 0.1  # seconds, on top of a limit, for the peer to notice that its ACKs are lost
+SETTLING = 0.05  # seconds in which ACKs that were held up for long come one after the other
+SECOND_GRACE = 0.015  # seconds after the oldest datagram that the next may have left
+LONGEST_PATIENCE = 2.0  # seconds that the answer to a probe is waited for
 NEVER = float("inf")
 _PING = frame(PING)
 
@@ -30,28 +43,53 @@ class Watch:
         keepalive: float,
         now: float,
     ) -> None:
-        self.last_ack = now  # when any ACK came last
+        self.last_ack = now  # when any ACK came last that says more than those before
         self._paths = paths
         self._sender = sender
         self._is_client = is_client
         self._keepalive = keepalive
+        self._excused_since: float | None = None  # the way back is in doubt
 
     def run(self, now: float) -> None:
         """Do what is due."""
         due = now + 1e-9
+        self._refresh()
+        silent = []
         for path in self._paths.values():
+            if path.wake > due:
+                continue
+            path.changed = True
             self._run_path(path, due, now)
-        silent = [path for path in self._paths.values() if self._silence_time(path) <= due]
+            if self._silence_time(path) <= due:
+                silent.append(path)
         if silent:
             self._suspect(silent, now)
 
     def next_timeout(self) -> float:
         """When `run` has something to do; infinity when never."""
-        return min(map(self._path_timeout, self._paths.values()), default=NEVER)
+        self._refresh()
+        due = NEVER
+        for path in self._paths.values():
+            if path.wake < due:
+                due = path.wake
+        return due
 
     def keepalive_time(self) -> float:
         """When the first keepalive falls due; infinity when none does."""
         return min(map(self._keepalive_time, self._paths.values()), default=NEVER)
+
+    def _refresh(self) -> None:
+        """Look again at the timers of the paths something has happened to."""
+        if self._excused_since is not None and self.last_ack > self._excused_since:
+            settling = min(SETTLING, (self.last_ack - self._excused_since) / 2)
+            self._excused_since = None
+            for path in self._paths.values():
+                path.suspicion_not_before = self.last_ack + settling
+                path.changed = True
+        for path in self._paths.values():
+            if path.changed or path.liveness.changed:
+                path.changed = path.liveness.changed = False
+                path.wake = self._path_timeout(path)
 
     def _run_path(self, path: Path, due: float, now: float) -> None:
         loss_time = path.sent.loss_time(path.patience)
@@ -64,7 +102,7 @@ class Watch:
                 path.pending.append(_PING)
         probe = path.liveness.next_probe
         if path.usable and probe is not None and probe <= due:
-            path.liveness.on_probe_sent(now)
+            path.liveness.on_probe_sent(now, min(path.rtt.longest, LONGEST_PATIENCE))
             path.pending.append(_PING)
             self._sender.requeue(path, path.sent.expire(now - REMEMBERED), now)
         if self._keepalive_time(path) <= due:
@@ -78,13 +116,16 @@ class Watch:
 
     def _path_timeout(self, path: Path) -> float:
         due = NEVER if path.tail_due is None else path.tail_due
-        if len(path.sent):
+        sent = path.sent
+        if len(sent):
             due = min(due, self._silence_time(path))
-            loss_time = path.sent.loss_time(path.patience)
+            loss_time = sent.loss_time(path.patience)
             if loss_time is not None and loss_time < due:
                 due = loss_time
         if self._is_client:
             due = min(due, self._keepalive_time(path), self._receive_silence_time(path))
+        if path.roaming is not None:
+            due = min(due, path.roaming.started + CHALLENGE_LIFETIME)
         probe = path.liveness.next_probe
         return probe if probe is not None and probe < due and path.usable else due
 
@@ -94,10 +135,22 @@ class Watch:
         return path.last_sent + self._keepalive
 
     def _silence_time(self, path: Path) -> float:
+        """When a path is silent: two datagrams, or one and the probe that follows it, are unanswered.
+
+        One alone may just be lost, and nothing newer tell of it yet.
+        """
         oldest = path.sent.oldest
         if oldest is None or path.liveness.state != UP:
             return NEVER
-        return max(oldest.time + path.silence_limit, path.suspicion_not_before)
+        waiting = iter(path.sent.outstanding())
+        next(waiting)
+        second = next(waiting, None)
+        later = path.tail_wait + oldest.time if second is None else second.time
+        return max(
+            max(oldest.time, later - SECOND_GRACE) + path.silence_limit,
+            path.last_answer + PROGRESS,
+            path.suspicion_not_before,
+        )
 
     def _receive_silence_time(self, path: Path) -> float:
         """A client's path that used to bring packets and has stopped: has its NAT forgotten it?
@@ -109,14 +162,18 @@ class Watch:
         return path.last_received + max(RECEIVE_SILENCE, path.silence_limit)
 
     def _suspect(self, silent: list[Path], now: float) -> None:
-        busy = sum(path.up and len(path.sent) > 0 for path in self._paths.values())
+        up = [path for path in self._paths.values() if path.up]
+        busy = sum(len(path.sent) > 0 for path in up)
         for path in silent:
             oldest = path.sent.oldest
             assert oldest is not None
-            # an ACK that comes sooner than a round trip after it cannot speak of this datagram
-            unheard = self.last_ack < oldest.time + path.rtt.minimum
-            if unheard and busy > 1 and path.suspicion_not_before <= oldest.time:
-                path.suspicion_not_before = now + path.silence_limit
+            # an ACK that comes sooner than a round trip after it need not speak of this datagram
+            round_trip = path.rtt.minimum + ack_interval(path.rtt.minimum)
+            unheard = self.last_ack < oldest.time + round_trip
+            excusable = unheard and (busy > 1 or len(up) == 1)
+            if excusable and path.suspicion_not_before <= oldest.time:
+                path.suspicion_not_before = now + path.silence_limit + REROUTING
+                self._excused_since = now
                 continue
             path.liveness.on_silence(now, now - oldest.time)
             path.rate.on_suspect(now)

@@ -2,7 +2,16 @@
 
 import pytest
 
-from mpbond.core.acks import AckTimer, Received, ack_interval
+from mpbond.core.acks import (
+    AckTimer,
+    Received,
+    ack_interval,
+    interval_for,
+    is_overdue,
+    return_paths,
+)
+from mpbond.core.path import Path, PathOptions
+from mpbond.core.recovery import Sent
 from mpbond.core.wire import MAXIMUM_RANGES, AckBlock
 
 
@@ -86,6 +95,102 @@ def test_after_an_ack_counting_begins_anew():
 )
 def test_the_interval_is_a_quarter_of_the_rtt_between_10_and_50_ms(rtt, interval):
     assert ack_interval(rtt) == pytest.approx(interval)
+
+
+@pytest.mark.parametrize(
+    ("size", "rate", "interval"),
+    [
+        (300, 0.0, 0.010),  # nothing known of the return paths
+        (300, 1e6, 0.015),
+        (300, 1e9, 0.010),
+        (300, 375_000.0, 0.040),
+        (300, 62_500.0, 0.050),
+    ],
+)
+def test_acks_take_a_fiftieth_of_what_the_return_paths_carry(size, rate, interval):
+    assert ack_interval(0.020, size, rate) == pytest.approx(interval)
+
+
+def test_six_slow_uplinks_get_acks_as_seldom_as_may_be():
+    paths = [path_of(number, rtt=0.040) for number in range(6)]
+    assert interval_for(paths) < 0.015  # not known to be slow
+    for path in paths:
+        path.rate.rate, path.rate.learned = 62_500.0, True
+    assert interval_for(paths) > 0.045
+
+
+def test_the_quickest_path_gives_the_interval_and_one_not_measured_gives_none():
+    paths = [path_of(0, rtt=0.200), path_of(1, rtt=0.100), path_of(2, rtt=None)]
+    assert interval_for(paths) == pytest.approx(0.025)
+    assert interval_for([path_of(2, rtt=None)]) == 0.050
+
+
+def test_an_ack_goes_out_on_the_two_quickest_paths():
+    paths = [path_of(number, rtt=rtt) for number, rtt in enumerate((0.08, 0.02, 0.06, 0.04))]
+    assert numbers_of(return_paths(paths, paths, 1.0)) == [1, 3]
+
+
+def test_a_return_path_whose_answer_is_overdue_gives_way_to_others_before_it_is_suspect():
+    paths = [path_of(number, rtt=rtt) for number, rtt in enumerate((0.08, 0.02, 0.06, 0.04))]
+    ask(paths[1], 1.0)
+    assert numbers_of(return_paths(paths, paths, 1.030)) == [1, 3]
+    assert numbers_of(return_paths(paths, paths, 1.050)) == [3, 2]
+    assert 1.0 + paths[1].silence_limit > 1.050
+    paths[1].sent.acknowledge(0, ((0, 0),))
+    paths[1].on_answer(1.055)
+    assert numbers_of(return_paths(paths, paths, 1.060)) == [1, 3]
+
+
+def test_without_two_that_answer_a_doubtful_path_is_added_and_without_any_four():
+    paths = [path_of(number, rtt=0.020) for number in range(6)]
+    for path in paths[:5]:
+        path.liveness.on_silence(1.0, 0.2)
+    assert numbers_of(return_paths(paths[5:], paths, 1.0)) == [5, 0]
+    paths[5].liveness.on_silence(1.0, 0.2)
+    assert len(return_paths([paths[5]], paths, 1.0)) == 4
+
+
+def test_a_path_without_its_link_or_with_an_unproven_address_returns_nothing():
+    paths = [path_of(number, rtt=0.020) for number in range(3)]
+    paths[0].usable = False
+    paths[1].proven = False
+    for path in paths[1:]:
+        path.liveness.on_silence(1.0, 0.2)
+    assert numbers_of(return_paths([], paths, 1.0)) == [2]
+
+
+def test_an_expensive_path_that_is_no_candidate_returns_nothing_while_others_do():
+    paths = [path_of(number, rtt=rtt) for number, rtt in enumerate((0.08, 0.06, 0.02))]
+    assert numbers_of(return_paths(paths[:2], paths, 1.0)) == [1, 0]
+
+
+def test_a_path_that_answers_slowly_but_steadily_is_not_overdue():
+    path = path_of(0, rtt=0.020)
+    for number in range(10):
+        ask(path, 1.0 + number * 0.001)
+    path.sent.acknowledge(3, ((0, 3),))
+    path.on_answer(1.090)
+    assert not is_overdue(path, 1.100)
+    assert is_overdue(path, 1.130)
+
+
+def path_of(number, *, rtt):
+    """A path that is up and has settled."""
+    path = Path(number, number, "there", PathOptions(), 0.0)
+    path.liveness.start(0.0, "asking")
+    path.on_answer(0.0)
+    for _ in range(60 if rtt else 0):
+        path.rtt.update(rtt, 0.0)
+    return path
+
+
+def ask(path, now):
+    path.on_sent(path.sent.next_number, Sent(now, 80), 80, path.remote, now)
+    path.sent.next_number += 1
+
+
+def numbers_of(paths):
+    return [path.id for path in paths]
 
 
 def got(*arrivals):
