@@ -6,7 +6,7 @@ person got wrong, or the system denies, is one sentence after `bench:`. The exit
     0    done
     1    could not be done
     2    the command line is wrong
-    3    done, but some measurements failed or cannot be used, or not all was taken down
+    3    done, but some measurements failed or cannot be used, not all was taken down, or a target is missed
     130  stopped by Ctrl-C or SIGTERM, with how to go on
 """
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import functools
 import os
 import shlex
 import signal
@@ -25,18 +26,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench import campaign, plans, results, workloads
-from bench.errors import BenchError, unknown
+from bench.errors import BenchError
 from bench.progress import Display
 from bench.runners import REAL, Runners
+from bench.systems import System
+from bench.tracing import trace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from bench.plans import Case, Part
 
 FAILED, PARTLY, STOPPED = 1, 3, 130
 """Exit statuses."""
-DEFAULT_SYSTEMS = ("bare", "single", "rr", "rr+hold", "xor", "weighted")
+DEFAULT_SYSTEMS = ("bare", "single", "rr", "rr+hold", "xor", "weighted", "adaptive")
 FILES = click.argument(
     "files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RESULTS…"
 )
@@ -234,55 +237,80 @@ def docs(files: tuple[Path, ...], out: Path) -> None:
     click.echo(f"{out} is up to date")
 
 
-@main.group(context_settings={"help_option_names": ["-h", "--help"]})
-def trace() -> None:
-    """Generates traces of capacity, and describes them."""
+main.add_command(trace)
 
 
-@trace.command("write")
-@click.argument("modem")
-@click.argument("direction", type=click.Choice(["down", "up"]))
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
-@click.option("--seconds", type=click.FloatRange(1, 86400), default=180.0, show_default=True)
-def trace_write(modem: str, direction: str, file: Path, seed: int, seconds: float) -> None:
-    """Writes a trace of a generated modem, in mahimahi's format."""
-    from bench.links import modems, traces
+@main.command()
+@click.option("--clock", type=click.Choice([plans.SIM, plans.LAB]), default=plans.SIM)
+@click.option(
+    "--only",
+    metavar="A,B,…",
+    default="",
+    help='Groups, or rows by "scenario/workload/figure" or the beginning of that.',
+)
+@click.option("--system", default="adaptive", show_default=True, help="What is judged.")
+@click.option("--beside", metavar="A,B,…", default="", help="What is shown beside it.")
+@click.option("--seconds", type=click.FloatRange(1, 3600), default=60.0, show_default=True)
+@click.option("--repetitions", type=click.IntRange(1, 1000), default=3, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of chance.")
+@click.option("--jobs", type=click.IntRange(1), default=len(os.sched_getaffinity(0)))
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Where results are kept too."
+)
+@click.option("--resume", is_flag=True, help="Take what that file has and is of this tree.")
+@click.option("--no-check", is_flag=True, help="Trust the emulator without measuring it first.")
+@click.option("--dry-run", is_flag=True, help="Name the rows, measure none.")
+@click.pass_context
+def targets(ctx: click.Context, /, **options: Any) -> None:
+    """Measures what mpbond has to reach, and says row by row whether it does."""
+    from bench import judge
+    from bench.targets import select
 
-    if modem not in modems.PRESETS:
-        raise unknown("modem", modem, modems.PRESETS)
-    times = modems.PRESETS[modem].trace(direction, seed, seconds).times
-    traces.write(file, times)
-    click.echo(_described(str(file), times))
-
-
-@trace.command("show")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-def trace_show(files: tuple[Path, ...]) -> None:
-    """Says what traces are like."""
-    from bench.links import traces
-
-    for file in files:
-        click.echo(_described(str(file), traces.read(file).times))
-
-
-@trace.command("compare")
-def trace_compare() -> None:
-    """Puts recorded traces beside generated ones, as a table in Markdown."""
-    from bench.links import modems
-
-    click.echo(modems.comparison_table(), nl=False)
-
-
-def _described(name: str, times: Sequence[int]) -> str:
-    from bench.links import traces
-
-    what = traces.statistics(times)
-    rates = " / ".join(f"{rate / 1e6:.2f}" for rate in (what.p5, what.p50, what.p95))
-    return (
-        f"{name}: {what.length:.0f} s, mean {what.mean / 1e6:.2f} Mbit/s, "
-        f"per second p5 / p50 / p95 {rates}, longest gap {what.longest_gap:.2f} s"
+    runners: Runners = ctx.obj or REAL
+    how = judge.How(
+        clock=options["clock"],
+        system=System.parse(options["system"]).name,
+        seconds=options["seconds"],
+        repetitions=options["repetitions"],
+        seed=options["seed"],
+        also=tuple(filter(None, options["beside"].split(","))),
     )
+    board = judge.Board(
+        select(filter(None, options["only"].split(",")), how.clock),
+        how,
+        tell=click.echo,
+        warn=functools.partial(click.echo, err=True),
+    )
+    waiting = board.cases()
+    if options["dry_run"]:
+        for target in board.open:
+            click.echo(f"{target.group:<10} {target.name}")
+    out: Path | None = options["out"]
+    keep: Callable[[results.Result], None] = _forget
+    if out is not None and not options["dry_run"]:
+        _prepare(out)
+        keep = _recorder(out)
+        if options["resume"]:
+            tree = results.versions()["tree"]
+            there = {one.key: one for one in results.read(out) if one.valid}
+            board.take([(one, there[one.key(tree)]) for one in waiting if one.key(tree) in there])
+            waiting = campaign.pending(waiting, there.values(), tree)
+    click.echo(
+        f"{_count(len(waiting), 'measurement')}; "
+        f"about {plans.duration(plans.estimate(waiting, options['jobs']))}",
+        err=True,
+    )
+    if options["dry_run"]:
+        return
+    with _terminable():
+        if how.clock == plans.SIM:
+            campaign.in_simulator(waiting, runners.simulate, options["jobs"], board, keep)
+        else:
+            if waiting and not options["no_check"]:
+                _check(runners)
+            campaign.in_lab(plans.ordered(waiting), runners.opening, board, keep)
+    click.echo(board.summary())
+    ctx.exit(0 if board.clean else PARTLY)
 
 
 def _waiting(clock: str, options: dict[str, Any]) -> list[Case]:
@@ -388,6 +416,10 @@ def _terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _forget(_result: results.Result) -> None:
+    """Keep no result."""
 
 
 def _count(number: int, noun: str) -> str:

@@ -84,20 +84,31 @@ _FIVE = ("equal4", "cable_adsl", "fiber_lte", "article6", "lossy3")
 _AGREEING = ("equal4", "cable_adsl", "article6")
 _OTHERS = (
     *("tcp30_down_cubic", "tcp1_both_cubic", "pages", "udp", "voice_idle", "quic"),
-    *("pull", "flap", "bad"),
+    *("pull", "silent", "flap", "bad"),
 )
-_ALL_SYSTEMS = ("bare", "single", "mptcp", "wireguard", "rr", "rr+hold", "xor", "weighted")
+_ALL_SYSTEMS = (
+    "bare",
+    "single",
+    "mptcp",
+    "wireguard",
+    "rr",
+    "rr+hold",
+    "xor",
+    "weighted",
+    "adaptive",
+)
 
 
 def _quick(recorded: tuple[str, ...]) -> Iterator[Part]:
     everywhere = _FIVE + recorded
-    one_flow = ("bare:*", "single", "mptcp", "wireguard", "rr", "rr+hold", "weighted")
+    one_flow = ("bare:*", "single", "mptcp", "wireguard", "rr", "rr+hold", "weighted", "adaptive")
+    most = ("bare", "mptcp", "weighted", "adaptive")
     for places, chosen, names in (
         (everywhere, one_flow, ("tcp1_down_cubic",)),
-        (everywhere, ("mptcp", "weighted"), ("tcp1_down_bbr",)),
-        (everywhere, ("mptcp", "xor", "weighted"), ("tcp8_down_cubic",)),
-        (everywhere, ("bare", "mptcp", "weighted"), ("tcp1_up_cubic", "voice_tcp")),
-        (("cable_adsl",), ("bare", "mptcp", "weighted"), _OTHERS),
+        (everywhere, ("mptcp", "weighted", "adaptive"), ("tcp1_down_bbr",)),
+        (everywhere, ("mptcp", "xor", "weighted", "adaptive"), ("tcp8_down_cubic",)),
+        (everywhere, most, ("tcp1_up_cubic", "voice_tcp")),
+        (("cable_adsl",), most, _OTHERS),
     ):
         yield Part(clock=LAB, scenarios=places, systems=chosen, workloads=names, seconds=10)
 
@@ -117,7 +128,7 @@ def _agreement() -> Iterator[Part]:
         yield Part(
             clock=clock,
             scenarios=_AGREEING,
-            systems=("bare", "rr+hold", "weighted"),
+            systems=("bare", "rr+hold", "weighted", "adaptive"),
             workloads=("tcp1_down_cubic", "tcp1_up_cubic"),
             seconds=10,
         )
@@ -146,7 +157,7 @@ def _plans() -> Iterator[Plan]:
             Part(
                 clock=LAB,
                 scenarios=matrix,
-                systems=("bare:*", "single:*", "mptcp", "rr", "rr+hold", "weighted"),
+                systems=("bare:*", "single:*", "mptcp", "rr", "rr+hold", "weighted", "adaptive"),
                 workloads=("tcp1_down_cubic", "tcp1_down_bbr"),
             ),
         ),
@@ -163,7 +174,7 @@ def _plans() -> Iterator[Plan]:
             Part(
                 clock=SIM,
                 scenarios=everything,
-                systems=("bare:*", "weighted"),
+                systems=("bare:*", "weighted", "adaptive"),
                 workloads=("tcp1_down_cubic",),
                 seconds=10,
             ),
@@ -230,7 +241,9 @@ def _systems_over(names: Sequence[str], scenario: Scenario) -> list[System]:
 
 def can_be(clock: str, system: System, workload: Workload) -> bool:
     """Say whether a system can carry a workload on a clock."""
-    return clock in workload.clocks and clock in system.clocks and system.carries(workload.kind)
+    alone = workload.boxes == 1 or system.kind == systems.MPBOND
+    carried = alone and system.carries(workload.kind)
+    return carried and clock in workload.clocks and clock in system.clocks
 
 
 def ordered(chosen: Iterable[Case]) -> list[Case]:

@@ -1,6 +1,7 @@
 """The links that systems are measured on, as data: every scenario in a few lines, for both clocks.
 
-`get` makes a scenario by its name; recorded traces are read only then. Times of spikes and steps are on
+`get` makes a scenario by its name; recorded traces are read only then. "fiber_lte.0+article6.3" is one put
+together of links of others: the fibre, and the modem with the first spike. Times of spikes and steps are on
 the links' clock, on which traffic starts at 1 s: within any 30 s some of them occur. Rates are Mbit/s
 of IP packets, times of `wire` are round trips, half of them each way. Every `queue` says why it is as
 long as it is; where nothing is said it is 100 ms, what home routers and DSL lines have.
@@ -62,12 +63,31 @@ SCENARIOS: dict[str, Entry] = {}
 
 def get(name: str) -> Scenario:
     """Make a scenario; raise BenchError when there is none of that name, or its traces are missing."""
+    if JOINT in name or PLACE in name:
+        return _composed(name)
     entry = SCENARIOS.get(name)
     if entry is None:
         raise unknown("scenario", name, SCENARIOS)
     return Scenario(
         name=name, title=entry.title, links=entry.make(), rival=entry.rival, note=entry.note
     )
+
+
+JOINT, PLACE = "+", "."
+
+
+def _composed(name: str) -> Scenario:
+    """Make a scenario of links of others, named "SCENARIO.NUMBER+SCENARIO.NUMBER…"."""
+    links = []
+    for part in name.split(JOINT):
+        whole, _, number = part.partition(PLACE)
+        found = get(whole).links
+        if not (number.isascii() and number.isdigit() and int(number) < len(found)):
+            raise BenchError(
+                f"{part!r} names no link of {whole}; write {whole}.0 to {whole}.{len(found) - 1}"
+            )
+        links.append(found[int(number)])
+    return Scenario(name=name, title=" and ".join(name.split(JOINT)), links=tuple(links))
 
 
 def scenario(
@@ -264,6 +284,26 @@ def shallow() -> tuple[LinkSpec, ...]:
 def shared_link() -> tuple[LinkSpec, ...]:
     # The first of equals is the best link: what goes over one link alone has it to itself.
     return wire(20, 5, 30), wire(20, 5, 40)
+
+
+FALLING = (9.0, 17.0)
+"""When (s) the first link of `falling` falls, and rises again."""
+
+
+@scenario("a link of 8 Mbit/s that falls to 0.5 from 9 to 17 s, and one of 8 that stays, 60 ms")
+def falling() -> tuple[LinkSpec, ...]:
+    # A modem holds bytes: 0.2 s of 8 Mbit/s are 3.2 s of 0.5.
+    fall, rise = FALLING
+    steps = Profile((Step(0, 8 * MEGA), Step(fall, 0.5 * MEGA), Step(rise, 8 * MEGA)))
+    shape = Shape(rate=steps, queue=None, queue_bytes=200_000, delay=0.030)
+    return LinkSpec(down=shape, up=shape), wire(8, 8, 60, queue=200)
+
+
+@scenario(
+    "three of 8 Mbit/s and 40 ms: one plain, one that loses 2 %, one whose delay varies by 20 ms each way"
+)
+def noisy3() -> tuple[LinkSpec, ...]:
+    return wire(8, 8, 40), wire(8, 8, 40, loss=2), wire(8, 8, 40, jitter=40)
 
 
 Figures = tuple[float, float, float, float]

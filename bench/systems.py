@@ -35,7 +35,7 @@ class System:
     """Whether it uses one link only."""
     link: int | None = None
     """The number of that link; None for the best one."""
-    scheduler: str = "weighted"
+    scheduler: str = "adaptive"
     """mpbond's, in both directions."""
     hold: str | int = "auto"
     """How long mpbond's receivers keep a packet for an earlier one: "auto", or milliseconds."""
@@ -121,7 +121,15 @@ SYSTEMS: dict[str, System] = {
             name="weighted",
             title="mpbond weighted by the links' mean rates",
             kind=MPBOND,
+            scheduler="weighted",
             weighted=True,
+        ),
+        System(name="adaptive", title="mpbond as it is by itself", kind=MPBOND),
+        System(
+            name="redundant",
+            title="mpbond that sends everything over every link",
+            kind=MPBOND,
+            scheduler="redundant",
         ),
         System(name="mptcp", title="the kernel's Multipath TCP", kind=MPTCP, clocks=("lab",)),
         System(

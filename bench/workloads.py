@@ -44,6 +44,10 @@ PULLED = 8.0
 FLAPPING = 3.0
 BAD_LOSS = 0.5
 
+BURST_EVERY = 2.0
+BURST_SHARE = 0.5
+"""Of what the links carry in that time (s), an application that sends in bursts sends as much at once."""
+
 DOWN, UP = "down", "up"
 
 
@@ -54,7 +58,8 @@ class Workload:
     name: str
     title: str
     kind: str
-    """"bulk" and "pieces" (TCP), "pages", "udp", "voice" (nothing but the call), or "quic"."""
+    """"bulk" and "pieces" (TCP), "pages", "udp", "bursts" (TCP again), "quic", or nothing of its own:
+    "voice" is the call alone, "idle" no traffic at all."""
     direction: str = DOWN
     """"down" (from the internet), "up", or "both"."""
     flows: int = 1
@@ -63,7 +68,13 @@ class Workload:
     voice: bool = False
     """Whether a call goes on at the same time."""
     trouble: str | None = None
-    """What happens to link 0: "pull", "flap", "bad" or nothing."""
+    """What happens to a link: "pull", "silent", "flap", "bad" or nothing."""
+    victim: int = 0
+    """The number of that link. By itself it is the first one, over which a session comes up first where
+    links are told in order of their round trips, as those of equal4, cable_adsl and fiber_lte are."""
+    boxes: int = 1
+    """How many client boxes do it at the same time over the same links; further ones have `others` flows."""
+    others: int = 1
     clocks: tuple[str, ...] = ("sim", "lab")
 
     @property
@@ -79,9 +90,11 @@ class Workload:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Event:
-    """At `time` (s, links' clock) `action` ("pull", "restore" or "loss") befalls `link`.
+    """At `time` (s, links' clock) `action` befalls `link`.
 
-    `loss` is the probability that the link then loses a packet; None returns to its own.
+    "pull" and "restore" are of the cable between client and modem; between "silence" and "speak" the
+    link swallows all and says nothing. "loss" gives the probability `loss` that the link then loses a
+    packet; None returns to its own.
     """
 
     time: float
@@ -92,36 +105,37 @@ class Event:
 
 def events(workload: Workload, seconds: float) -> tuple[Event, ...]:
     """Return what befalls the links while a workload is measured for so long, in order of time."""
-    end = START + seconds
-    if workload.trouble == "pull":
+    end, link = START + seconds, workload.victim
+    if workload.trouble in ("pull", "silent"):
         begin = START + seconds / 3
-        return (Event(begin, "pull"), Event(begin + min(PULLED, seconds / 3), "restore"))
+        first, last = ("pull", "restore") if workload.trouble == "pull" else ("silence", "speak")
+        return (Event(begin, first, link), Event(begin + min(PULLED, seconds / 3), last, link))
     if workload.trouble == "flap":
         times = [START + FLAPPING * n for n in range(1, int(seconds / FLAPPING) + 1)]
         found = [
-            Event(time, "restore" if n % 2 else "pull")
+            Event(time, "restore" if n % 2 else "pull", link)
             for n, time in enumerate(times)
             if time < end
         ]
         if len(found) % 2:
-            found.append(Event(end, "restore"))
+            found.append(Event(end, "restore", link))
         return tuple(found)
     if workload.trouble == "bad":
         begin = START + seconds / 3
         return (
-            Event(begin, "loss", loss=BAD_LOSS),
-            Event(begin + seconds / 3, "loss", loss=None),
+            Event(begin, "loss", link, BAD_LOSS),
+            Event(begin + seconds / 3, "loss", link, None),
         )
     return ()
 
 
 def absences(workload: Workload, seconds: float) -> tuple[tuple[int, float, float], ...]:
-    """Return when which link was pulled: (link, from, to) in s of the links' clock."""
+    """Return when which link was pulled or silent: (link, from, to) in s of the links' clock."""
     found, since = [], {}
     for event in events(workload, seconds):
-        if event.action == "pull":
+        if event.action in ("pull", "silence"):
             since[event.link] = event.time
-        elif event.action == "restore":
+        elif event.action in ("restore", "speak"):
             found.append((event.link, since.pop(event.link), event.time))
     found += [(link, time, START + seconds) for link, time in since.items()]
     return tuple(found)
@@ -186,16 +200,48 @@ WORKLOADS: dict[str, Workload] = {
             trouble="pull",
         ),
         Workload(
-            name="flap",
-            title="link 0 goes and comes every 3 s; one TCP flow down, CUBIC",
+            name="pull_other",
+            title="link 1 is pulled for 8 s; one TCP flow down, CUBIC, and a call",
             kind="bulk",
+            voice=True,
+            trouble="pull",
+            victim=1,
+        ),
+        Workload(
+            name="silent",
+            title="link 0 is up and silent for 8 s; one TCP flow down, CUBIC, and a call",
+            kind="bulk",
+            voice=True,
+            trouble="silent",
+        ),
+        Workload(
+            name="flap",
+            title="link 0 goes and comes every 3 s; one TCP flow down, CUBIC, and a call",
+            kind="bulk",
+            voice=True,
             trouble="flap",
         ),
         Workload(
             name="bad",
-            title="link 0 loses half for a third of the time; one TCP flow down, CUBIC",
+            title="link 0 loses half for a third of the time; one TCP flow down, CUBIC, and a call",
             kind="bulk",
+            voice=True,
             trouble="bad",
+        ),
+        Workload(name="idle", title="nothing is sent", kind="idle"),
+        Workload(
+            name="bursts",
+            title="a player that fetches half of what fits every 2 s over one TCP connection, CUBIC",
+            kind="bursts",
+            clocks=("sim",),
+        ),
+        Workload(
+            name="fair",
+            title="two clients on the same links, one TCP flow down and thirty, CUBIC",
+            kind="bulk",
+            boxes=2,
+            others=30,
+            clocks=("sim",),
         ),
     )
 }
@@ -203,7 +249,7 @@ WORKLOADS: dict[str, Workload] = {
 GROUPS: dict[str, tuple[str, ...]] = {
     "tcp": tuple(name for name in WORKLOADS if name.startswith("tcp")),
     "voice": ("voice_idle", "voice_tcp"),
-    "trouble": ("pull", "flap", "bad"),
+    "trouble": ("pull", "pull_other", "silent", "flap", "bad"),
     "all": tuple(WORKLOADS),
 }
 

@@ -115,7 +115,7 @@ class Load:
                 round_trips=call["round_trips"],
             )
             machines.append(call)
-        late = [each["lateness"]["p99"] for each in machines]
+        late = [each["lateness"]["p99"] for each in machines] or [0.0]
         if self._rival is not None:
             rival = self._rival.result()
             late.append(rival["lateness"]["p99"])
@@ -177,7 +177,7 @@ class Load:
                 device=device,
                 seconds=self._seconds,
             )
-        elif workload.kind != "voice":
+        elif workload.kind not in ("voice", "idle"):
             raise LabError(f"the laboratory has no traffic of the kind {workload.kind!r}")
         if self._main is not None:
             self._running.callback(self._main.cancel)

@@ -60,6 +60,7 @@ class Laboratory:
         self.lab = Lab(links=scenario.links, distinct=True, rival=scenario.rival)
         self._say = say
         self._pulled: set[int] = set()
+        self._silent: set[int] = set()
 
     def __enter__(self) -> Self:
         self.lab.__enter__()
@@ -159,14 +160,23 @@ class Laboratory:
             self.lab.restore(event.link)
             self._pulled.discard(event.link)
             carrier.restored(event.link)
+        elif event.action == "silence":
+            self._silent.add(event.link)
+            self.lab.silence(event.link)
+        elif event.action == "speak":
+            self.lab.unsilence(event.link)
+            self._silent.discard(event.link)
         else:
             self.lab.lose(event.link, event.loss)
 
     def _put_back(self) -> None:
-        """Put back the links that a measurement which failed has left pulled."""
+        """Put back the links that a measurement which failed has left pulled or silent."""
         for link in sorted(self._pulled):
             self.lab.restore(link)
+        for link in sorted(self._silent):
+            self.lab.unsilence(link)
         self._pulled.clear()
+        self._silent.clear()
 
     def _wait(self, moment: float) -> None:
         """Wait for a moment of the monotonic clock."""

@@ -94,9 +94,9 @@ def offered(result: Result) -> float | None:
 
 
 def has_rate(result: Result) -> bool:
-    """Say whether the rate says something: not of pages, which pause, nor of a call alone."""
+    """Say whether the rate says something: not of what pauses, nor of a call alone."""
     workload = workloads.WORKLOADS.get(result.workload)
-    return workload is None or workload.kind not in ("pages", "voice")
+    return workload is None or workload.kind not in ("pages", "voice", "idle", "bursts")
 
 
 def span(result: Result) -> float:

@@ -17,7 +17,7 @@ from bench.links.capacity import capacity, timeline
 from bench.links.ledger import BIN, COUNTERS, Ledger
 from bench.links.rates import nanoseconds
 from bench.results.provenance import machine, now, versions
-from bench.results.record import Lateness, Pages, Quantiles, Result, Timeline, Udp, Voice
+from bench.results.record import Lateness, Pages, Quantiles, Result, Timeline, Tunnel, Udp, Voice
 from bench.voice import mean_opinion
 from bench.workloads import VOICE_INTERVAL
 
@@ -59,6 +59,9 @@ class AppFigures:
     pages_failed: int = 0
     udp: Mapping[str, int] | None = None
     """sent, lost, reordered: packets."""
+    tunnel: Tunnel | None = None
+    boxes: list[int] = dataclasses.field(default_factory=list)
+    """Bytes by client box, where there are several."""
 
 
 def measured(
@@ -85,7 +88,7 @@ def measured(
 ) -> Result:
     """Return the result of a measurement.
 
-    `window` (s) and `absences` (link, from, to: when a link was pulled) are on the links' clock;
+    `window` (s) and `absences` (link, from, to: when a link was pulled or silent) are on the links' clock;
     `ledgers` has "down" and "up" for each of `specs`; `link` is the one link that a system used, None
     for all; `cpu` are seconds by process. `reason` says why a result is not valid.
     """
@@ -147,6 +150,8 @@ def _told(app: AppFigures) -> dict[str, Any]:
         "voice": call(app.voice) if app.voice is not None else None,
         "pages": _pages(app.pages, app.pages_failed) if app.pages is not None else None,
         "udp": Udp(**app.udp) if app.udp is not None else None,
+        "tunnel": app.tunnel,
+        "boxes": app.boxes,
     }
 
 
@@ -182,7 +187,7 @@ def failed(
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Offer:
-    """What one direction of a link could have carried; `absent` (ns) is when it was pulled."""
+    """What one direction of a link could have carried; `absent` (ns) is when it was away."""
 
     shape: Shape
     ledger: Ledger

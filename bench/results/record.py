@@ -102,6 +102,25 @@ class Udp:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Tunnel:
+    """What a tunnel of mpbond did with the packets of hosts, by direction, and what it learned."""
+
+    sent: dict[str, int]
+    """Packets that hosts handed in, from before the window until nothing was under way any more."""
+    received: dict[str, int]
+    """How many of them came out."""
+    dropped: dict[str, int]
+    """How many the queue of the sending side dropped on purpose."""
+    rates: dict[str, list[list[float | None]]]
+    """What the sending side took each link to carry (bit/s of datagrams), by link, each second."""
+
+    @property
+    def lost(self) -> int:
+        """Packets of both directions that were lost on the way."""
+        return sum(self.sent[way] - self.received[way] - self.dropped[way] for way in self.sent)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Lateness:
     """How late packets left the emulator, in seconds."""
 
@@ -174,6 +193,9 @@ class Result:
     voice: Voice | None = None
     pages: Pages | None = None
     udp: Udp | None = None
+    tunnel: Tunnel | None = None
+    boxes: list[int] = dataclasses.field(default_factory=list)
+    """Bytes by client box, where there were several."""
     cpu: dict[str, float] = dataclasses.field(default_factory=dict)
     """Seconds by process."""
     cpu_per_gb: dict[str, float] = dataclasses.field(default_factory=dict)

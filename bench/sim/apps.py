@@ -6,6 +6,7 @@ server shall answer with is known on both sides. Requests are `REQUEST` bytes, a
 
 import struct
 from collections.abc import Callable
+from functools import partial
 
 from bench import workloads
 from bench.lab.traffic.meter import Meter, Numbers, delays, round_trips
@@ -30,8 +31,8 @@ class Window:
 class Transfers:
     """TCP connections in one direction, opened by the client; figures are of the receiving side.
 
-    With `piece` each asks for that many bytes, and for as many again once they are there; without,
-    the sender never stops.
+    With `piece` each asks for that many bytes, and for as many again once they are there, with `every`
+    at the next multiple of so many seconds; without, the sender never stops.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Transfers:
         congestion: str,
         port: int,
         piece: int | None = None,
+        every: float | None = None,
     ) -> None:
         self.meter = Meter(window.start, window.end)
         self.flows = [Meter(window.start, window.end) for _ in range(flows)]
@@ -55,6 +57,8 @@ class Transfers:
         self._congestion = congestion
         self._port = port
         self._piece = piece
+        self._every = every
+        self._start = window.start
         self._senders: list[Socket] = []
         self._sockets: list[Socket] = []
         self._numbers: dict[int, int] = {}
@@ -117,9 +121,21 @@ class Transfers:
                 if missing <= 0:
                     missing += self._piece
                     self.completed += 1
-                    socket.write(REQUEST)
+                    self._ask_again(socket)
 
         return count
+
+    def _ask_again(self, socket: Socket) -> None:
+        if self._every is None:
+            socket.write(REQUEST)
+            return
+        clock, every = socket.host.clock, self._every
+        turn = int((clock.now - self._start) / every + 1e-6) + 1
+        clock.at(self._start + turn * every, partial(self._request, socket))
+
+    def _request(self, socket: Socket) -> None:
+        if not socket.gone:
+            socket.write(REQUEST)
 
 
 class Pages:

@@ -101,7 +101,7 @@ class Host:
         self.sockets: dict[bytes, Socket] = {}
         self._network = network
         self._side = side
-        self._mss = mss
+        self.mss = mss
         self._listeners: dict[int, tuple[str, Callable[[Socket], None]]] = {}
         self._datagrams: dict[int, OnDatagram] = {}
         self._next_port = FIRST_PORT
@@ -122,7 +122,7 @@ class Host:
     def connect(self, remote: Remote, congestion: str) -> Socket:
         """Open a TCP connection."""
         local = (self.address, self.new_port())
-        connection = Connection(local=local, remote=remote, congestion=congestion, mss=self._mss)
+        connection = Connection(local=local, remote=remote, congestion=congestion, mss=self.mss)
         socket = Socket(self, connection, local[1], remote)
         self.sockets[_key(remote, local[1])] = socket
         connection.connect(self.now)
@@ -190,7 +190,7 @@ class Host:
         if flags_of(packet) & (SYN | ACK) != SYN or port not in self._listeners:
             return
         congestion, on_accept = self._listeners[port]
-        connection = Connection.accept(packet, self.now, congestion=congestion, mss=self._mss)
+        connection = Connection.accept(packet, self.now, congestion=congestion, mss=self.mss)
         socket = Socket(self, connection, port, remote)
         self.sockets[packet[12:16] + packet[20:24]] = socket
         self._touched[socket] = None

@@ -28,12 +28,13 @@ from bench.links.shape import Constant, LinkSpec, RandomLoss, Shape
 from bench.results import AppFigures, Result
 from bench.scenarios import Scenario
 from bench.sim.apps import Call, Pages, Stream, Transfers, Window
+from bench.sim.gauges import TunnelGauge
 from bench.sim.hosts import Host
 from bench.sim.wire import Clock, Network, VirtualTime, Wire
 from bench.sim.world import OVERHEAD, World
 from bench.systems import BARE, MPBOND, System
 from bench.workloads import DOWN, UP, Workload
-from mpbond.core.client import ClientSettings
+from mpbond.core.client import ClientEndpoint, ClientSettings
 from mpbond.core.noise import public_key
 from mpbond.core.server import ServerSettings
 from mpbond.core.wire import DATA_OVERHEAD, HEADER_SIZE, TAG_SIZE
@@ -51,7 +52,7 @@ POOLS = (ip_network("10.77.0.0/24"), ip_network("fd77::/64"))
 WEB = bytes((1, 2, 3, 4))
 HOME = bytes((192, 168, 8, 100))
 RIVAL = bytes((192, 168, 8, 200))
-BULK, BULK_UP, PAGES, VOICE, UDP = 80, 81, 82, 4000, 5000
+BULK, BULK_UP, PAGES, OTHERS, VOICE, UDP = 80, 81, 82, 83, 4000, 5000
 """Ports."""
 TCP_HEADERS = 40
 MINIMUM_MTU = 1280
@@ -115,7 +116,9 @@ class Stage:
         else:
             weights = system.weights(self._specs, workload.leading)
             used_weights = [weights[number] for number in self.used]
-            self.clock = self.world = network = tunnel(specs, pairs, system, used_weights, seed)
+            self.clock = self.world = network = tunnel(
+                specs, pairs, system, used_weights, seed, workload.boxes
+            )
             address = ip_interface(self.world.client_endpoint.addresses[0]).ip.packed
             mtu = inner_mtu(specs)
         self.client = Host(self.clock, network, "client", address, mss=mtu - TCP_HEADERS)
@@ -128,12 +131,14 @@ class Stage:
         workload, clock = self.workload, self.clock
         start = clock.epoch + workloads.START
         window = Window(start, start + seconds)
+        gauge = TunnelGauge(self.world, window) if self.world is not None else None
         for event in workloads.events(workload, seconds):
             clock.at(clock.epoch + event.time, partial(self._befall, event))
         for number in self.used:
             for moment in self._specs[number].rebinds:
                 clock.at(clock.epoch + moment, partial(self._rebind, number))
         transfers = self._transfers(window)
+        others = [self._others(number, window) for number in range(1, workload.boxes)]
         call = Call(self.client, self.server, window, port=VOICE) if workload.voice else None
         stream = self._stream(window) if workload.kind == "udp" else None
         pages = None
@@ -147,13 +152,16 @@ class Stage:
                 port=PAGES,
             )
         clock.run(window.end, steps=round(STEPS * (seconds + 1)))
-        for transfer in transfers.values():
+        for transfer in (*transfers.values(), *others):
             transfer.stop()
-        if call is not None or stream is not None:
+        if call is not None or stream is not None or gauge is not None:
             clock.run(window.end + GRACE, steps=round(STEPS * GRACE))
         while pages is not None and pages.unfinished and clock.now < window.end + PATIENCE:
             clock.run(clock.now + 0.1, steps=STEPS)
-        return figures_of(transfers, call, stream, pages)
+        figures = figures_of(transfers, call, stream, pages)
+        figures.tunnel = gauge.figures() if gauge is not None else None
+        _count_boxes(figures, others)
+        return figures
 
     def ledgers(self, seconds: float) -> list[dict[str, Ledger]]:
         """Return the books of all links, other people's traffic on idle ones included."""
@@ -165,8 +173,9 @@ class Stage:
 
     def _transfers(self, window: Window) -> dict[str, Transfers]:
         workload = self.workload
-        if workload.kind not in ("bulk", "pieces"):
+        if workload.kind not in ("bulk", "pieces", "bursts"):
             return {}
+        piece = {"pieces": workloads.PIECE, "bursts": self._burst}.get(workload.kind)
         return {
             direction: Transfers(
                 self.client,
@@ -176,10 +185,34 @@ class Stage:
                 flows=workload.flows,
                 congestion=workload.congestion,
                 port=BULK_UP if direction == UP else BULK,
-                piece=workloads.PIECE if workload.kind == "pieces" else None,
+                piece=piece,
+                every=workloads.BURST_EVERY if workload.kind == "bursts" else None,
             )
             for direction in workload.directions
         }
+
+    def _others(self, number: int, window: Window) -> Transfers:
+        """Let one more box do the same with its own number of flows."""
+        assert self.world is not None
+        box = self.world.side(box_name(number)).endpoint
+        assert isinstance(box, ClientEndpoint)
+        address = ip_interface(box.addresses[0]).ip.packed
+        return Transfers(
+            Host(self.clock, self.world, box_name(number), address, mss=self.server.mss),
+            self.server,
+            window,
+            direction=self.workload.direction,
+            flows=self.workload.others,
+            congestion=self.workload.congestion,
+            port=OTHERS + number,
+        )
+
+    @property
+    def _burst(self) -> int:
+        """The bytes of a burst."""
+        way = self.workload.leading
+        rate = sum(mean_rate(getattr(spec, way)) for spec in self._specs)
+        return round(workloads.BURST_SHARE * workloads.BURST_EVERY * rate / 8)
 
     def _stream(self, window: Window) -> Stream:
         way = self.workload.leading
@@ -202,11 +235,22 @@ class Stage:
             return
         if event.link not in self.used:
             return  # nobody sends into it, or it is a rival's, who has a cable of his own
-        there = event.action == "restore"
         if self.world is not None:
-            (self.world.restore if there else self.world.pull)(self.used.index(event.link))
+            acts = {
+                "pull": self.world.pull,
+                "restore": self.world.restore,
+                "silence": self.world.silence,
+                "speak": self.world.unsilence,
+            }
+            acts[event.action](self.used.index(event.link))
         elif self.wire is not None:
-            (self.wire.restore if there else self.wire.pull)()
+            wire = self.wire
+            {
+                "pull": wire.pull,
+                "restore": wire.restore,
+                "silence": wire.silence,
+                "speak": wire.unsilence,
+            }[event.action]()
 
     def _rebind(self, number: int) -> None:
         if self.world is not None:
@@ -235,6 +279,7 @@ def tunnel(
     system: System,
     weights: Sequence[float],
     seed: int,
+    boxes: int = 1,
 ) -> World:
     """Return a world with a session that is up, over links whose clock begins now."""
     rng = Random(seed)
@@ -253,11 +298,20 @@ def tunnel(
         ),
         server=ServerSettings(private_key=server_key, scheduler=system.scheduler, hold=hold),
         weights=weights,
+        others=[box_name(number) for number in range(1, boxes)],
     )
     world.run(WARM_UP)
-    assert world.client_endpoint.addresses, "the session is not up over calm links"
+    for number in range(boxes):
+        box = world.side(box_name(number)).endpoint
+        assert isinstance(box, ClientEndpoint)
+        assert box.addresses, "the session is not up over calm links"
     world.renew_links(pairs)
     return world
+
+
+def box_name(number: int) -> str:
+    """Return what a client box is called in a world."""
+    return f"client{number or ''}"
 
 
 def link_pair(spec: LinkSpec, seed: int, number: int) -> Pair:
@@ -327,6 +381,16 @@ def figures_of(
             else None
         ),
     )
+
+
+def _count_boxes(figures: AppFigures, others: Sequence[Transfers]) -> None:
+    """Note what each box received, and what all of them did as the goodput."""
+    if not others:
+        return
+    received = dict(figures.received)
+    (way,) = (way for way, count in received.items() if count is not None)
+    figures.boxes = [received[way] or 0, *(each.meter.bytes for each in others)]
+    figures.received = received | {way: sum(figures.boxes)}
 
 
 @contextmanager

@@ -89,6 +89,16 @@ class Wire:
         """Put the cable back."""
         self._pulled = False
 
+    def silence(self) -> None:
+        """Let the link swallow everything both ways and say nothing."""
+        for link, _ in self._ways.values():
+            link.up = False
+
+    def unsilence(self) -> None:
+        """Let the silent link carry again."""
+        for link, _ in self._ways.values():
+            link.up = True
+
     def arrive(self, side: str, packet: bytes) -> None:
         """Hand a packet that has passed the link to the host at a side."""
         if not self._pulled or side == "server":

@@ -13,7 +13,7 @@ what comes down to the modem meanwhile ends there; what the modem already holds 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
 from itertools import count
 from random import Random
@@ -41,7 +41,8 @@ class Side:
     """What a test looks at: the packets that came out, with their times, and the events.
 
     `name` is "client" or "server", or what a further box was called. Where a host lives behind the
-    side's TUN device, `on_packets` takes the packets instead.
+    side's TUN device, `on_packets` takes the packets instead. `entered` and `left` count those that
+    were handed in and came out.
     """
 
     endpoint: Endpoint
@@ -52,6 +53,8 @@ class Side:
     on_packets: Callable[[list[bytes]], None] | None = None
     due: float = 0.0  # when its endpoint wants its next timeout
     turning: bool = False
+    entered: int = 0
+    left: int = 0
 
 
 class Coming(NamedTuple):
@@ -64,7 +67,10 @@ class Coming(NamedTuple):
 
 
 class World:
-    """One client and one server over `links`, each an (up, down) pair; `weights` are the links'."""
+    """One client and one server over `links`, each an (up, down) pair; `weights` are the links'.
+
+    `others` are further clients, boxes with keys of their own on the same links.
+    """
 
     def __init__(
         self,
@@ -76,6 +82,7 @@ class World:
         client: ClientSettings | None = None,
         server: ServerSettings | None = None,
         weights: Sequence[float] = (),
+        others: Sequence[str] = (),
     ) -> None:
         self.rng = Random(seed)
         self.now = 0.0
@@ -99,9 +106,15 @@ class World:
         self._pools = tuple(pools)
         self._queue: list[tuple[float, int, Coming | Callable[[], None]]] = []
         self._ids = count()
+        self._settings = {"client": self._client_settings}
+        for name in others:
+            key = self.rng.randbytes(32)
+            self._settings[name] = replace(self._client_settings, private_key=key)
         self.server = Side(self._make_server(), "server")
-        self.client = self._make_client("client")
+        self.client = self._make_client("client", self._client_settings)
         self._sides = [self.client, self.server]
+        self._sides += [self._make_client(name, self._settings[name]) for name in others]
+        self._by_name = {side.name: side for side in self._sides}
 
     @property
     def client_endpoint(self) -> ClientEndpoint:
@@ -128,14 +141,19 @@ class World:
 
     def send(self, side: str, packets: list[bytes]) -> None:
         """Hand packets to a side's TUN device now."""
-        sender = self.client if side == "client" else self.server
+        sender = self._by_name[side]
+        sender.entered += len(packets)
         sender.endpoint.handle_packets(packets, self.now)
         if not sender.turning:
             self._turn(sender)
 
     def attach(self, side: str, receive: Callable[[list[bytes]], None]) -> None:
         """Hand packets that come out at a side to a host instead of keeping them."""
-        (self.client if side == "client" else self.server).on_packets = receive
+        self._by_name[side].on_packets = receive
+
+    def side(self, name: str) -> Side:
+        """Return the side of that name."""
+        return self._by_name[name]
 
     def run(self, until: float, *, steps: int = 1_000_000) -> None:
         """Let time pass; AssertionError when it takes more than `steps` steps."""
@@ -175,6 +193,16 @@ class World:
         self._pulled.discard(index)
         self._tell_carrier(index)
 
+    def silence(self, index: int) -> None:
+        """Let a link swallow everything both ways and say nothing."""
+        for link in self.links[index]:
+            link.up = False
+
+    def unsilence(self, index: int) -> None:
+        """Let a silent link carry again."""
+        for link in self.links[index]:
+            link.up = True
+
     def restart_server(self) -> None:
         """The server process dies and comes back with the same keys and nothing else."""
         self.server.endpoint = self._make_server()
@@ -188,8 +216,9 @@ class World:
 
     def add_box(self, name: str) -> Side:
         """Another box with the client's key, on the same links, behind ports of its own."""
-        side = self._make_client(name)
+        side = self._make_client(name, self._client_settings)
         self._sides.append(side)
+        self._by_name[name] = side
         return side
 
     def rebind(self, index: int) -> None:
@@ -197,11 +226,14 @@ class World:
         self.nat_ports[index] += 1
 
     def _make_server(self) -> ServerEndpoint:
-        peer = Peer("client", public_key(self._client_settings.private_key))
-        return ServerEndpoint(self._server_settings, Peers(self._pools, [peer]), self.rng)
+        peers = [
+            Peer(name, public_key(settings.private_key))
+            for name, settings in self._settings.items()
+        ]
+        return ServerEndpoint(self._server_settings, Peers(self._pools, peers), self.rng)
 
-    def _make_client(self, name: str) -> Side:
-        side = Side(ClientEndpoint(self._client_settings, self.rng), name)
+    def _make_client(self, name: str, settings: ClientSettings) -> Side:
+        side = Side(ClientEndpoint(settings, self.rng), name)
         for index in range(len(self.links)):
             side.nat_ports.append(40000 + index)
             self._add_client_link(side, index)
@@ -214,8 +246,10 @@ class World:
         side.endpoint.add_link(link, self.now)
 
     def _tell_carrier(self, index: int) -> None:
-        self.client_endpoint.set_link_usable(f"wwan{index}", index not in self._pulled, self.now)
-        self._turn(self.client)
+        for side in self._sides:
+            if isinstance(side.endpoint, ClientEndpoint):
+                side.endpoint.set_link_usable(f"wwan{index}", index not in self._pulled, self.now)
+                self._turn(side)
 
     def _happen(self) -> Sequence[Side]:
         """Let everything happen that is due; return the sides it may have touched."""
@@ -252,6 +286,7 @@ class World:
             packets = endpoint.poll_packets()
             if not packets:
                 break
+            side.left += len(packets)
             if side.on_packets is not None:
                 side.on_packets(packets)
             else:
@@ -275,7 +310,7 @@ class World:
         else:
             assert isinstance(transmit.address, tuple)
             name, index, port = transmit.address
-            target = next(other for other in self._sides if other.name == name)
+            target = self._by_name[name]
             if port != target.nat_ports[index]:
                 return
             link = self.links[index][1]

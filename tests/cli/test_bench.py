@@ -392,7 +392,7 @@ def test_a_simulation_that_is_killed_does_not_end_the_campaign(bench):
 def test_a_plan_measures_its_own_clock(bench, lab):
     done = bench("sim", "--plan", "agreement", "--dry-run")
     assert done.exit_code == 0
-    assert "18 measurements" in done.output
+    assert "24 measurements" in done.output
     done = bench("sim", "--plan", "quick", "--dry-run")
     assert done.exit_code == 1
     assert "the plan quick has nothing on this clock; use `run`" in done.output
@@ -403,6 +403,54 @@ def test_a_plan_may_be_cut_down(bench, lab):
         *("run", "--plan", "quick", "--systems", "bare", "--workloads", "pages", "--dry-run")
     )
     assert done.output.count("equal4 bare pages 1") == 1
+
+
+def test_targets_are_measured_and_told_row_by_row(bench):
+    done = bench(
+        *("targets", "--only", "equal4/tcp1,cable_adsl/voice,equal4/pull/died", "--seconds", "3"),
+        *("--repetitions", "1", "--jobs", "2", "--beside", "weighted"),
+    )
+    assert done.exit_code == 3, done.output
+    rows = [line for line in done.output.splitlines() if " ≥ " in line or " ≤ " in line]
+    assert len(rows) == 6
+    assert len([row for row in rows if row.startswith("equal4 tcp1_")]) == 3
+    assert all("(weighted " in row for row in rows)
+    assert "1 reached, 5 missed, of 6" in done.output
+    assert "10 measurements; about" in done.output
+    assert not Path("results.jsonl").exists()
+
+
+def test_targets_in_the_lab_begin_with_a_check_and_share_networks(bench, lab):
+    done = bench(
+        *("targets", "--clock", "lab", "--only", "equal4/tcp1,cable_adsl/tcp1"),
+        *("--seconds", "3", "--repetitions", "2"),
+    )
+    assert done.exit_code == 3, done.output
+    assert lab.events[:2] == ["check", "build equal4"]
+    assert lab.events.count("adaptive tcp1_up_cubic 1") == 2
+    assert len([event for event in lab.events if event.startswith("build ")]) == 2
+
+
+def test_targets_go_on_with_what_is_missing_and_tell_all_rows(bench, lab):
+    same = ("targets", "--clock", "lab", "--only", "equal4/tcp1", "--seconds", "3")
+    lab.spoilt["adaptive"] = KeyboardInterrupt()
+    done = bench(*same, "--repetitions", "1", "--out", "t.jsonl")
+    assert done.exit_code == 130
+    lab.spoilt.clear()
+    bench(*same, "--repetitions", "1", "--out", "t.jsonl", "--resume")
+    lab.events.clear()
+    done = bench(*same, "--repetitions", "1", "--out", "t.jsonl", "--resume")
+    assert lab.events == []
+    assert "0 measurements" in done.output
+    assert done.output.count("equal4 tcp1_") == 3
+    assert len(kept("t.jsonl")) == 3
+
+
+def test_targets_can_be_named_without_being_measured(bench, lab):
+    done = bench("targets", "--clock", "lab", "--only", "lossy3", "--dry-run")
+    assert done.exit_code == 0
+    assert "table      lossy3/voice_tcp/voice_300" in done.output
+    assert lab.events == []
 
 
 @pytest.mark.parametrize(
@@ -416,6 +464,8 @@ def test_a_plan_may_be_cut_down(bench, lab):
         (["run", "--plan", "quik"], "did you mean quick"),
         (["sim", "equal4", "--systems", "mptcp"], "nothing can be measured"),
         (["report", "nowhere.jsonl"], "cannot read results from nowhere.jsonl"),
+        (["targets", "--only", "equl4"], "nothing is held to 'equl4' on the sim clock"),
+        (["targets", "--system", "adaptiv"], "did you mean adaptive"),
         (["trace", "write", "hspaa", "down", "x"], "there is no modem 'hspaa'; did you mean hspa"),
     ],
 )

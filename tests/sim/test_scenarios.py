@@ -31,6 +31,8 @@ LEAST = {
     "policer": (2.0, 0.5),
     "shallow": (1.5, 0.35),
     "shared_link": (2.0, 0.05),
+    "falling": (2.0, 0.3),
+    "noisy3": (3.0, 0.03),
     "mq_baseline": (0.6, 0.45),
     "mq_rtt40": (1.0, 0.15),
     "mq_rtt70": (1.5, 0.08),
@@ -241,6 +243,52 @@ def test_a_bare_connection_stands_still_while_its_link_is_pulled():
     ((_, since, until),) = workloads.absences(workloads.get("pull"), 3.0)
     assert result.longest_stall >= until - since  # not even what its queue held comes meanwhile
     assert result.links[0]["down"]["swallowed"] == 0
+
+
+def test_a_silent_link_swallows_all_while_it_is_silent_and_is_not_told_to_the_client():
+    result = measure(scenarios.get("equal4"), "weighted", "silent", seconds=3.0)
+    assert result.links[0]["down"]["swallowed"] > 0
+    assert [books["down"]["swallowed"] for books in result.links[1:]] == [0, 0, 0]
+    assert result.capacity_by_link["down"] == [2 * MEGABIT, 3 * MEGABIT, 3 * MEGABIT, 3 * MEGABIT]
+    assert result.alive
+
+
+def test_packets_that_a_tunnel_loses_are_counted_and_those_it_carries_are_not():
+    fine = measure(scenarios.get("equal4"), "weighted", "voice_idle", seconds=1.0).tunnel
+    assert fine.sent == fine.received == {"down": 50, "up": 50}
+    assert fine.dropped == {"down": 0, "up": 0}
+    assert fine.lost == 0
+    assert [len(series) for series in fine.rates["down"]] == [1] * 4
+    lossy = Scenario(name="one", title="", links=(wire(8, 8, 20, loss=30),))
+    worse = measure(lossy, "weighted", "voice_idle", seconds=2.0)
+    gone = sum(books[way]["lost"] for books in worse.links for way in ("down", "up"))
+    assert 0 < worse.tunnel.lost <= gone
+    assert measure(lossy, "bare", "voice_idle", seconds=0.5).tunnel is None
+
+
+def test_nothing_but_the_tunnels_own_datagrams_passes_when_nothing_is_sent():
+    result = measure(scenarios.get("equal4"), "weighted", "idle", seconds=30.0)
+    assert result.tunnel.sent == {"down": 0, "up": 0}
+    assert result.goodput == {"down": None, "up": None}
+    assert all(0 < books["up"]["packets"] < 10 for books in result.links)
+
+
+def test_bursts_come_every_two_seconds_and_are_half_of_what_fits():
+    scenario = Scenario(name="two", title="", links=(wire(4, 4, 20), wire(4, 4, 20)))
+    result = measure(scenario, "weighted", "bursts", seconds=6.0)
+    burst = result.timeline.goodput_down
+    assert sum(burst) == pytest.approx(3 * 0.5 * 2 * MEGABIT, rel=0.01)
+    for turn in (0, 20, 40):
+        assert sum(burst[turn : turn + 18]) == pytest.approx(MEGABIT, rel=0.01)
+
+
+def test_two_boxes_share_links_and_their_goodput_is_told_apart():
+    scenario = Scenario(name="two", title="", links=(wire(4, 4, 20), wire(4, 4, 20)))
+    result = measure(scenario, "weighted", "fair", seconds=2.0)
+    assert len(result.boxes) == 2
+    assert min(result.boxes) > 0
+    assert sum(result.boxes) * 8 / 2.0 == result.goodput["down"]
+    assert 0.5 < result.efficiency["down"] < CEILING
 
 
 def test_a_link_that_turns_bad_loses_half_and_then_its_own_share_again():

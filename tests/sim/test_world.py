@@ -1,10 +1,12 @@
 """The world itself: what its links do to datagrams reaches the endpoints."""
 
 import dataclasses
+from ipaddress import ip_interface
 
 from bench.links.link import Link
 from bench.links.shape import LinkSpec, Shape
 from bench.sim.world import OVERHEAD, World, damaged
+from tests.packets import ipv4
 from tests.sim.worlds import POOLS, arrived, drops_of, link_pair, packets_from, states, stream
 
 
@@ -74,6 +76,44 @@ def test_a_pulled_link_gets_nothing_and_takes_part_again_when_it_is_back():
     world.run(3.0)
     assert states(world, "client") == states(world, "server") == ["up", "up"]
     assert arrived(world, "server") == list(range(count))
+
+
+def test_a_silent_link_swallows_both_ways_and_the_client_is_told_nothing():
+    world = world_over(Shape(), Shape())
+    world.silence(1)
+    assert states(world, "client") == ["up", "up"]
+    before = packets_on(world.links[1][0])
+    stream(world, "client", 1.0, 1.5, 0.002)
+    world.run(3.0)
+    assert world.links[1][0].ledger.swallowed > 0
+    assert packets_on(world.links[1][0]) > before  # it goes on being asked
+    assert states(world, "client")[1] != "up"
+    world.unsilence(1)
+    world.run(20.0)
+    assert states(world, "client") == ["up", "up"]
+
+
+def test_boxes_with_keys_of_their_own_have_sessions_and_packets_of_their_own():
+    specs = [LinkSpec(), LinkSpec()]
+    links = [link_pair(spec, 1, index) for index, spec in enumerate(specs)]
+    world = World(links, POOLS, others=["second"])
+    world.run(1.0)
+    assert len(world.server_endpoint.sessions) == 2
+    came = {"client": [], "second": []}
+    for name, packets in came.items():
+        world.attach(name, packets.extend)
+        assert world.side(name).endpoint.session is not None
+    addresses = [
+        ip_interface(world.side(name).endpoint.addresses[0]).ip.packed
+        for name in ("client", "second")
+    ]
+    assert len(set(addresses)) == 2
+    for count, address in enumerate(addresses, 1):
+        world.send("server", [ipv4(destination=address)] * count)
+    world.run(2.0)
+    assert {name: len(packets) for name, packets in came.items()} == {"client": 1, "second": 2}
+    assert [world.side(name).left for name in ("client", "second")] == [1, 2]
+    assert world.server.entered == 3
 
 
 def test_what_is_under_way_when_a_link_is_pulled_still_goes_up_but_no_longer_comes_down():

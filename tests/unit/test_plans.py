@@ -57,6 +57,11 @@ def test_what_cannot_be_is_left_out():
     assert names(sim) == [("equal4", "rr", "udp")]
 
 
+def test_several_boxes_are_for_mpbond_only():
+    sim = plans.cases(part(clock="sim", systems=("bare", "rr"), workloads=("fair",)))
+    assert names(sim) == [("equal4", "rr", "fair")]
+
+
 def test_nothing_left_to_measure_is_an_error():
     with pytest.raises(BenchError, match="nothing can be measured: mptcp cannot carry udp"):
         plans.cases(part(systems=("mptcp",), workloads=("udp",)))

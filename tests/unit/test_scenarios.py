@@ -50,6 +50,7 @@ def test_the_issue_and_the_matrix_have_their_scenarios():
     named = {
         *("equal4", "article6", "article6_calm", "cable_adsl", "fiber_lte", "lossy3", "lte_drive"),
         *("lte_synthetic", "fast2", "starlink_5g", "policer", "shallow", "shared_link"),
+        *("falling", "noisy3"),
     }
     rows = (
         "baseline rtt40 rtt70 rtt120 rtt320 jit5 jit20 loss05 loss2 bw4 bw10 duallte fiberlte"
@@ -66,6 +67,39 @@ def test_an_unknown_scenario_is_told_with_what_is_close():
         scenarios.get("article7")
     with pytest.raises(BenchError, match=r"'zzz'; there are equal4, article6"):
         scenarios.get("zzz")
+
+
+def test_a_scenario_is_put_together_of_links_of_others():
+    made = scenarios.get("fiber_lte.1+article6.3+fiber_lte.1")
+    lte, modem = scenarios.get("fiber_lte").links[1], scenarios.get("article6").links[3]
+    assert made.links == (lte, modem, lte)
+    assert made.name == "fiber_lte.1+article6.3+fiber_lte.1"
+    assert scenarios.get("cable_adsl.0").links == scenarios.get("cable_adsl").links[:1]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("cable_adsl.2", "names no link of cable_adsl; write cable_adsl.0 to cable_adsl.1"),
+        ("cable_adsl.0+fiber_lte", "names no link of fiber_lte"),
+        ("cable_adsl.x", "names no link"),
+        ("cable_asdl.0", "did you mean cable_adsl"),
+    ],
+)
+def test_what_names_no_link_is_told(name, said):
+    with pytest.raises(BenchError, match=said):
+        scenarios.get(name)
+
+
+def test_the_falling_link_falls_to_a_sixteenth_for_eight_seconds_both_ways():
+    link, other = scenarios.get("falling").links
+    fall, rise = scenarios.FALLING
+    for way in DIRECTIONS:
+        rates = [
+            at(getattr(link, way).rate, time).rate for time in (fall - 1, fall, rise, rise + 99)
+        ]
+        assert rates == [8e6, 0.5e6, 8e6, 8e6]
+        assert getattr(other, way).rate == Constant(8e6)
 
 
 def test_recorded_drives_are_read_from_the_directory_that_is_named(monkeypatch, tmp_path):

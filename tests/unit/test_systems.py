@@ -42,7 +42,7 @@ def test_a_number_names_the_link():
 
 
 def test_systems_that_join_links_use_them_all():
-    for name in ("rr", "rr+hold", "xor", "weighted", "mptcp"):
+    for name in ("rr", "rr+hold", "xor", "weighted", "adaptive", "redundant", "mptcp"):
         assert System.parse(name).used([CABLE, DSL], "down") == (0, 1)
 
 
@@ -56,6 +56,14 @@ def test_round_robin_is_asked_for_with_and_without_reordering():
     assert System.parse("rr").hold == 0
     assert System.parse("rr+hold").hold == "auto"
     assert System.parse("rr+hold").scheduler == "rr"
+
+
+def test_the_default_scheduler_is_what_the_single_link_is_measured_with_too():
+    for name in ("adaptive", "single", "single:1"):
+        assert System.parse(name).scheduler == "adaptive"
+        assert System.parse(name).weights([CABLE, DSL], "down") == [1, 1]
+    assert System.parse("redundant").scheduler == "redundant"
+    assert System.parse("weighted").scheduler == "weighted"
 
 
 def test_multipath_tcp_carries_tcp_only():

@@ -31,6 +31,18 @@ def test_a_flapping_link_may_be_away_until_the_end_and_is_put_back_then():
     assert workloads.events(workloads.get("flap"), 10)[-1] == workloads.Event(11.0, "restore")
 
 
+def test_a_silent_link_is_as_good_as_away():
+    silent = workloads.get("silent")
+    assert workloads.events(silent, 30) == (Event(11.0, "silence"), Event(19.0, "speak"))
+    assert workloads.absences(silent, 30) == ((0, 11.0, 19.0),)
+
+
+def test_another_link_than_the_first_may_be_the_victim():
+    pull = workloads.get("pull_other")
+    assert workloads.events(pull, 30) == (Event(11.0, "pull", 1), Event(19.0, "restore", 1))
+    assert workloads.absences(pull, 30) == ((1, 11.0, 19.0),)
+
+
 def test_a_bad_link_is_bad_for_the_middle_third():
     events = workloads.events(workloads.get("bad"), 30)
     assert [(event.time, event.loss) for event in events] == [(11.0, 0.5), (21.0, None)]
