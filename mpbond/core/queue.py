@@ -160,7 +160,10 @@ class SendQueue:
             self.flows -= 1
             self._turn = None
         elif flow.deficit <= 0:
-            self._turn = None
+            if len(self._old) == 1 and not self._new:  # alone: it would be its turn again
+                flow.deficit += QUANTUM
+            if flow.deficit <= 0:
+                self._turn = None
         return packet
 
     def pass_over(self) -> None:

@@ -1,5 +1,7 @@
 """The send queue."""
 
+from collections import Counter
+
 import pytest
 
 from mpbond.core import queue as queues
@@ -105,6 +107,7 @@ def test_a_flow_does_not_become_new_by_letting_its_queue_run_empty():
     for _ in range(60):
         taken.append(queue.take(0.0).flow)
         if taken[-1] == 2:
+            assert queue.head().flow == 1  # it is flow 1's turn now, come what may
             queue.push(packet(2))
     assert 28 <= taken.count(2) <= 32
 
@@ -136,6 +139,25 @@ def test_flows_passed_over_keep_their_places():
     assert queue.take(0.0).flow == 3
     queue.begin()
     assert flows_of(take_all(queue)) == [1, 2, 4]
+
+
+def test_flows_that_are_new_no_more_keep_their_places_too():
+    queue = queue_of(*(packet(flow, QUANTUM) for _ in range(3) for flow in (1, 2, 3, 4)))
+    for _ in range(4):
+        queue.take(0.0)
+    queue.pass_over()
+    queue.pass_over()
+    assert queue.take(0.0).flow == 3
+    queue.begin()
+    assert flows_of(queue.take(0.0) for _ in range(5)) == [1, 2, 4, 1, 2]
+
+
+def test_a_new_round_is_seen_by_who_has_looked_before():
+    queue = queue_of(packet(1), packet(2))
+    queue.pass_over()
+    assert queue.head().flow == 2
+    queue.begin()
+    assert queue.head().flow == 1
 
 
 def test_a_flow_passed_over_keeps_what_it_is_owed():
@@ -218,6 +240,60 @@ def test_flows_passed_over_lose_packets_as_well():
     assert queue._drops == {"queue_full": 1}
     queue.begin()
     assert flows_of(take_all(queue)) == [1, 2]
+
+
+def test_a_flow_that_loses_its_only_packet_is_not_at_the_head():
+    queue = queue_of(packet(1, 600), packet(2, 300), limit=1000)
+    assert queue.head().flow == 1
+    queue.push(packet(2, 200))
+    assert queue.head().flow == 2
+    assert (queue.flows, queue.backlog()) == (1, 500)
+
+
+@pytest.fixture
+def work(monkeypatch):
+    """Counts what is done to the heap: an operation is 1, ordering all of it is its length."""
+    done = Counter()
+
+    def counted(function, cost):
+        def call(heap, *item):
+            done["heap"] += cost(heap)
+            return function(heap, *item)
+
+        return call
+
+    for name in ("heappush", "heappop", "heapreplace"):
+        monkeypatch.setattr(queues, name, counted(getattr(queues, name), lambda _: 1))
+    monkeypatch.setattr(queues, "heapify", counted(queues.heapify, len))
+    return done
+
+
+def test_finding_the_longest_of_many_flows_that_grow_and_shrink_is_cheap(work):
+    queue = SendQueue(Drops(), limit=2_000 * 100)
+    pushes = 0
+    for number in range(1, 40):
+        for flow in range(1_000):
+            for _ in range(1 + (flow * 7 + number) % 3):
+                queue.push(packet(flow, 100))
+                pushes += 1
+                assert len(queue._ranked or ()) <= 2 * 1_000 + 65
+        for _ in range(500):
+            queue.take(0.0)
+    assert queue._drops["queue_full"] > 30_000
+    assert work["heap"] < 5 * pushes
+
+
+def test_what_a_flow_left_in_the_heap_as_it_grew_is_looked_at_once(work):
+    queue = queue_of(*(packet(flow, 100) for flow in range(1_000)))
+    queue.limit = queue.bytes - 100
+    queue.limit = 1 << 30
+    for _ in range(900):
+        queue.push(packet(2_000, 100))
+    assert work["heap"] > 1_800
+    for _ in range(500):
+        queue.limit = queue.bytes - 100
+    assert queue._drops == {"queue_full": 501}
+    assert work["heap"] < 4_000
 
 
 def test_a_packet_larger_than_the_limit_does_not_stay():
@@ -326,6 +402,16 @@ def test_nothing_is_dropped_while_it_may_not_and_then_not_before_an_interval():
     assert queue._drops == {}
     overload(queue, 0.1, start=6.0 + INTERVAL - 0.01)
     assert queue._drops["codel"] > 0
+
+
+def test_a_single_packet_in_time_gives_a_flow_another_interval():
+    queue = queue_of(limit=1 << 30)
+    queue.push(packet(1, queued=0.0))
+    for number in range(1, 200):
+        queue.push(packet(1, queued=0.55 if number == 40 else 0.0))
+    for number in range(80):
+        queue.take(0.2 + number * 0.01 * (INTERVAL / 0.5))
+    assert queue._drops == {}
 
 
 def test_packets_that_take_marks_are_marked_instead_of_dropped():
