@@ -11,15 +11,20 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from mpbond.config import ClientConfig, keys
+from mpbond.cli import words
+from mpbond.config import TIERS, ClientConfig, keys
 from mpbond.config.model import NO_PRESHARED_KEY
+from mpbond.config.rules import PROTOCOLS
+from mpbond.core.packet import KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from mpbond.config import PeerConfig, ServerConfig
+    from mpbond.config import LinkConfig, PeerConfig, ServerConfig
+    from mpbond.core.rules import Rule
 
 TUN_DEVICE: Final = Path("/dev/net/tun")
+VOLATILE: Final = Path("/run")  # lives in memory
 Facts = list[tuple[str, str]]
 
 
@@ -42,7 +47,7 @@ def _client_facts(config: ClientConfig, interfaces: list[str]) -> Facts:
         ("server", f"{endpoints}{_psk_words(server.preshared_key)}"),
         ("server's public key", keys.encode(server.public_key)),
         ("links", f"{', '.join(config.links)}; now {', '.join(matched) or 'none'}"),
-        *_weights(config, matched),
+        *_links(config, matched),
         ("per link", "one socket bound to it, its own routing table and rule, its gateway found"),
         ("device", f"{config.tun}, MTU {config.mtu or 'by what the links allow'}"),
         ("addresses", f"asks for {wanted}" if wanted else "whatever the server gives"),
@@ -62,6 +67,12 @@ def _client_warnings(config: ClientConfig, interfaces: list[str]) -> Iterator[st
     for settings in config.link_settings:
         if not any(_may_meet(pattern, settings.pattern) for pattern in config.links):
             yield f"[link.{settings.pattern}] has no effect: links names no such interface."
+    lasting = not config.state_dir.is_relative_to(VOLATILE)
+    if not lasting and any(settings.quota for settings in config.link_settings):
+        yield (
+            f"what links carried is kept in {config.state_dir}, which is empty after each start of "
+            "the machine: for quotas, set state_dir to a directory on a disk."
+        )
     if not config.default_route:
         yield (
             f"default_route is off: only what you route to {config.tun} yourself goes through "
@@ -103,21 +114,67 @@ def _machine_warnings() -> Iterator[str]:
 def _common_facts(config: ClientConfig | ServerConfig) -> Facts:
     who = f"root and the group {config.control_group}" if config.control_group else "root only"
     run = f"mpbond {'client' if isinstance(config, ClientConfig) else 'server'}"
+    marks = "copied to datagrams" if config.dscp == "copy" else "kept inside, not shown outside"
+    client = isinstance(config, ClientConfig)
     return [
+        *_rules(config.rules),
+        ("DSCP marks", marks),
         ("control socket", f"{config.control}, for {who}"),
-        ("undo journal", f"in {config.state_dir}"),
+        ("undo journal", f"in {config.state_dir}{', with what links carried' if client else ''}"),
         ("commands", f"shown by {run} --config {config.path} --dry-run"),
     ]
 
 
-def _weights(config: ClientConfig, matched: list[str]) -> Facts:
+def _links(config: ClientConfig, matched: list[str]) -> Facts:
+    """What is not as for any link."""
     facts = []
     for name in matched:
-        settings = config.settings_of(name)
-        gateway = f", gateway {settings.gateway}" if settings.gateway else ""
-        if settings.weight != 1 or gateway:
-            facts.append((f"link {name}", f"weight {settings.weight:g}{gateway}"))
+        told = ", ".join(_link_words(config.settings_of(name)))
+        if told:
+            facts.append((f"link {name}", told))
     return facts
+
+
+def _link_words(settings: LinkConfig) -> Iterator[str]:
+    if settings.weight != 1:
+        yield f"weight {settings.weight:g}"
+    if settings.gateway:
+        yield f"gateway {settings.gateway}"
+    if settings.tier:
+        yield f"{TIERS[settings.tier]}"
+    for cap, way in ((settings.cap_up, "up"), (settings.cap_down, "down")):
+        if cap:
+            yield f"at most {words.rate(cap)} {way}"
+    if settings.quota:
+        then = "off" if settings.quota_action == "off" else "a last resort"
+        yield f"{words.volume(settings.quota.volume)} per {settings.quota.period}, then {then}"
+
+
+def _rules(rules: Sequence[Rule]) -> Facts:
+    return [(f"rule {number}", _rule_words(rule)) for number, rule in enumerate(rules, 1)]
+
+
+def _rule_words(rule: Rule) -> str:
+    conditions = []
+    if rule.dscp is not None:
+        conditions.append(f"DSCP {_either(sorted(rule.dscp))}")
+    if rule.protocol is not None:
+        names = {number: name for name, number in PROTOCOLS.items()}
+        conditions.append(f"protocol {names.get(rule.protocol, rule.protocol)}")
+    if rule.ports is not None:
+        spans = [f"{low}" if low == high else f"{low}-{high}" for low, high in rule.ports]
+        conditions.append(f"port {_either(spans)}")
+    if rule.prefixes is not None:
+        conditions.append(f"from or to {_either(rule.prefixes)}")
+    becomes = [KINDS[rule.kind]] if rule.kind is not None else []
+    if rule.scheduler is not None:
+        becomes.append(f"scheduler {rule.scheduler}")
+    return f"{rule.name}: {' and '.join(conditions)}: {', '.join(becomes)}"
+
+
+def _either(items: Sequence[object]) -> str:
+    *most, last = [str(item) for item in items]
+    return f"{', '.join(most)} or {last}" if most else last
 
 
 def _peer_words(client: PeerConfig) -> str:

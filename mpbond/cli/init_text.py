@@ -15,11 +15,27 @@ _COMMON = """
 # control_group = "adm"
 # control = "/run/mpbond/mpbond0.sock"
 
-# Where changes to this system are noted, so that they are undone even after a crash.
+# Whether a datagram gets the mark (DSCP) of the packet in it, "copy", or none, "clear". Inner marks
+# are kept either way.
+# dscp = "clear"
+
+# Where changes to this system are noted, so that they are undone even after a crash.{state}
 # state_dir = "/run/mpbond"
 
 # debug, info, warning or error
 # log_level = "info"
+"""
+
+_STATE = """
+# For quotas it should be on a disk, so that it outlives a start of the machine."""
+
+_RULES = """
+# Packets that should be treated otherwise than they would be. The first rule that matches wins{whose}.
+# [[rule]]
+# name = "calls"
+# protocol = "udp"
+# ports = ["5060-5061", "10000-20000"]      # source or destination; also: dscp, prefixes
+# class = "realtime"                        # or "normal" or "bulk"; and, or instead: scheduler
 """
 
 _CLIENT = """\
@@ -45,10 +61,11 @@ default_route = true
 # server routes here.
 # masquerade = true
 
-# How packets are spread over the links: "weighted" (by the weights below), "rr" (each in turn) or
-# "xor" (each connection stays on one link). Up is to the server, down is what this client wishes.
-# scheduler = "weighted"
-# downlink_scheduler = "weighted"
+# How packets are spread over the links: "adaptive" (where they arrive first; links need no settings),
+# "redundant" (on all at once), "weighted" (by the weights below), "xor" (each connection stays on one
+# link) or "rr" (each in turn). Up is to the server, down is what this client wishes.
+# scheduler = "adaptive"
+# downlink_scheduler = "adaptive"
 
 # How long the server keeps a packet for an earlier one that is still under way: "auto" follows the
 # links; a number is milliseconds; 0 passes packets on as they come.
@@ -72,11 +89,16 @@ endpoints = {endpoints}
 # A secret that both sides share besides their keys; make it by mpbond keygen --psk -o psk.key
 # preshared_key_file = "psk.key"
 
-# Settings for one link, or for all that match a glob:
+# Settings for one link, or for all that match a glob. None is needed; rates are learned.
 # [link.wwan0]
-# weight = 8
-# gateway = "192.168.8.1"
-"""
+# tier = "overflow"                 # "always", or only for what others cannot carry, or "last resort"
+# cap_up = "500 kbit/s"             # the most it may carry to the server,
+# cap_down = "8 Mbit/s"             # and from it
+# quota = "20 GB per month"         # or per day, up and down together
+# quota_action = "last resort"      # or "off", once that is used up
+# weight = 8                        # for "weighted" and "xor"
+# gateway = "192.168.8.1"           # only if it cannot be found
+{rules}"""
 
 _SERVER = """\
 # mpbond, a server: ends the tunnels of clients and lets them out into the internet.
@@ -99,8 +121,8 @@ nat = true
 # Let clients reach each other.
 # client_to_client = false
 
-# For clients that express no wish: "weighted", "rr" or "xor".
-# scheduler = "weighted"
+# For clients that express no wish: "adaptive", "redundant", "weighted", "xor" or "rr".
+# scheduler = "adaptive"
 
 # How long clients keep a packet for an earlier one that is still under way: "auto", or in
 # milliseconds.
@@ -120,7 +142,7 @@ nat = true
 # preshared_key_file = "psk.key"
 # addresses = ["10.77.0.2", "fd77::2"]      # fixed; otherwise the pool decides
 # routes = ["192.0.2.8/29"]                 # prefixes that go to this client without NAT
-"""
+{rules}"""
 
 
 def client_text(
@@ -132,14 +154,20 @@ def client_text(
         links=_toml(list(links)),
         server_key=_toml(server_key),
         endpoints=_toml(list(endpoints)),
-        common=_COMMON,
+        common=_COMMON.format(state=_STATE),
+        rules=_RULES.format(whose=", in either direction"),
     )
 
 
 def server_text(*, key_file: str, port: int) -> str:
     """Writes a server's configuration, without clients."""
     listen = [f"0.0.0.0:{port}", f"[::]:{port}"]
-    return _SERVER.format(key_file=_toml(key_file), listen=_toml(listen), common=_COMMON)
+    return _SERVER.format(
+        key_file=_toml(key_file),
+        listen=_toml(listen),
+        common=_COMMON.format(state=""),
+        rules=_RULES.format(whose=", for clients that tell none"),
+    )
 
 
 def client_table(name: str, public_key: str) -> str:

@@ -1,5 +1,6 @@
 """The status map as lines for people: a title, each session, a row for each path, then what to
-know.
+know. A row stays within 100 columns; what is special about a path (why it is not up, its tier, caps
+and quota) has a line of its own below.
 
 "Up" is from the client to the server whichever side is asked, so on a server the rate up is what
 it receives. A pure function of the map and the wall clock; keys that a daemon leaves out count as
@@ -16,8 +17,21 @@ from mpbond.cli import words
 
 Map = Mapping[str, Any]
 
-_HEADINGS: Final = ("path", "state", "up", "down", "RTT", "loss", "share up", "share down", "")
-_LEFT_ALIGNED: Final = (0, 1, 8)
+_HEADINGS: Final = (
+    "path",
+    "state",
+    "up Mbit/s",
+    "down Mbit/s",
+    "RTT ms",
+    "queue",
+    "loss",
+    "repaired",
+    "share",
+)
+_LEFT_ALIGNED: Final = (0, 1)
+_CLASSES: Final = ("normal", "realtime", "acknowledgement", "bulk")
+_TIERS: Final = {1: "overflow", 2: "last resort"}
+_PERIODS: Final = {"day": "today", "month": "this month"}
 _DAY: Final = 86400.0  # seconds
 _WHEN_DOWN: Final = {
     "direct": 'traffic goes out by the links themselves (when_down = "direct")',
@@ -76,13 +90,38 @@ def _session(session: Map, server: bool, now: float) -> Iterator[Line]:
     if server and inner:
         yield Line(f"  has {', '.join(inner)}")
     yield Line(f"  {_manner(session)}")
-    yield from _table([_row(path, session, server) for path in session.get("paths") or ()])
+    yield from _flow(session, server)
+    yield from _table(session, server)
+    yield from _order(session)
+
+
+def _flow(session: Map, server: bool) -> Iterator[Line]:
+    """What the paths together carry, what waits for them, and what kinds of packets there are."""
+    rate, queue = session.get("rate"), session.get("queue") or {}
+    if rate:
+        up, down = _directions(server)
+        told = f"learned {words.rate(rate.get(up))} up, {words.rate(rate.get(down))} down"
+        waiting = queue.get("packets") or 0
+        if waiting:
+            waits = f"{words.count(waiting, 'packet')} of {words.count(queue.get('flows') or 0, 'flow')}"
+            told += f"; {waits} waiting, delay {words.delay(queue.get('delay'))}"
+        else:
+            told += "; nothing waiting"
+        yield Line(f"  {told}")
+    classes = session.get("classes") or {}
+    counts = {name: (classes.get(name) or {}).get("packets") or 0 for name in _CLASSES}
+    if any(counts.values()):
+        yield Line(f"  classes: {', '.join(f'{n:,} {name}' for name, n in counts.items())}")
+
+
+def _order(session: Map) -> Iterator[Line]:
     order = session.get("order") or {}
-    if any(order.get(key) for key in ("held", "late", "duplicate", "skipped")):
-        told = [
-            f"{order.get(key) or 0:,} {key}" for key in ("held", "late", "duplicate", "skipped")
-        ]
-        yield Line(f"  order: {', '.join(told)}")
+    told = {key: order.get(key) or 0 for key in ("held", "late", "duplicate", "skipped")}
+    if any(told.values()):
+        yield Line(f"  order: {', '.join(f'{n:,} {key}' for key, n in told.items())}")
+    repaired, given_up = session.get("repaired") or 0, session.get("given_up") or 0
+    if repaired or given_up:
+        yield Line(f"  repair: {repaired:,} sent again, {given_up:,} given up")
 
 
 def _header(session: Map, server: bool, now: float) -> str:
@@ -112,21 +151,69 @@ def _manner(session: Map) -> str:
     return ", ".join(parts)
 
 
+def _directions(server: bool) -> tuple[str, str]:
+    """How the side that was asked calls up and down."""
+    return ("received", "sent") if server else ("sent", "received")
+
+
 def _row(path: Map, session: Map, server: bool) -> tuple[str, ...]:
-    up, down = ("received", "sent") if server else ("sent", "received")
-    share = path.get("share") or {}
-    reason = path.get("reason") if path.get("state") != "up" else None
+    up, down = _directions(server)
+    repaired = path.get("repaired")
     return (
         _path_name(path, session),
         str(path.get("state", words.UNKNOWN)),
-        words.rate((path.get(up) or {}).get("rate")),
-        words.rate((path.get(down) or {}).get("rate")),
-        words.delay(path.get("rtt")),
+        _rates(path, up),
+        _rates(path, down),
+        _rtts(path),
+        words.delay(path.get("queue_delay")),
         words.percent(path.get("loss")),
-        words.percent(share.get(up)),
-        words.percent(share.get(down)),
-        reason or "",
+        words.UNKNOWN if repaired is None else f"{repaired:,}",
+        _shares(path.get("share") or {}, up, down),
     )
+
+
+def _rates(path: Map, way: str) -> str:
+    """The rate of the last second, and of how much that is according to rate control."""
+    now = words.megabits((path.get(way) or {}).get("rate"))
+    learned = (path.get("rate") or {}).get(way)
+    return f"{now} of {words.megabits(learned)}" if learned else now
+
+
+def _rtts(path: Map) -> str:
+    """The round trip now, and without any queue."""
+    now, base = path.get("rtt"), path.get("rtt_min")
+    if now is None:
+        return words.UNKNOWN
+    return f"{now * 1000:.0f}" + ("" if base is None else f" ({base * 1000:.0f})")
+
+
+def _shares(share: Map, *ways: str) -> str:
+    known = [share.get(way) for way in ways]
+    if all(part is None for part in known):
+        return words.UNKNOWN
+    return "/".join(words.UNKNOWN if part is None else f"{part * 100:.0f}" for part in known) + " %"
+
+
+def _notes(path: Map, server: bool) -> str:
+    """What is special about a path."""
+    up, down = _directions(server)
+    notes = [str(path["reason"])] if path.get("state") != "up" and path.get("reason") else []
+    tier = path.get("tier") or 0
+    if tier in _TIERS:
+        notes.append(_TIERS[tier])
+    cap = path.get("cap") or {}
+    caps = [
+        f"{words.rate(cap[at])} {way}" for at, way in ((up, "up"), (down, "down")) if cap.get(at)
+    ]
+    if caps:
+        notes.append(f"at most {' and '.join(caps)}")
+    quota = path.get("quota")
+    if quota:
+        used, of = words.volume(quota.get("used") or 0), words.volume(quota.get("of") or 0)
+        told = f"{used} of {of} {_PERIODS.get(quota.get('per'), '')}"
+        said = not quota.get("exhausted") or path.get("state") != "up"
+        notes.append(told if said else f"quota used up: {told}")
+    return "; ".join(notes)
 
 
 def _path_name(path: Map, session: Map) -> str:
@@ -137,16 +224,21 @@ def _path_name(path: Map, session: Map) -> str:
     return f"{link} to {remote}" if len(same) > 1 else str(link)
 
 
-def _table(rows: list[tuple[str, ...]]) -> Iterator[Line]:
-    if not rows:
+def _table(session: Map, server: bool) -> Iterator[Line]:
+    paths = session.get("paths") or ()
+    if not paths:
         yield Line("  no path", "warning")
         return
-    columns = list(zip(_HEADINGS, *rows, strict=True))
-    widths = [max(map(len, column)) for column in columns]
+    rows = [_row(path, session, server) for path in paths]
+    widths = [max(map(len, column)) for column in zip(_HEADINGS, *rows, strict=True)]
     tones = {"up": "good", "down": "bad"}
     yield Line(_aligned(_HEADINGS, widths))
-    for row in rows:
-        yield Line(_aligned(row, widths), tones.get(row[1], "warning"))
+    for path, row in zip(paths, rows, strict=True):
+        tone = tones.get(row[1], "warning")
+        yield Line(_aligned(row, widths), tone)
+        notes = _notes(path, server)
+        if notes:
+            yield Line(f"  {' ' * widths[0]}  {notes}", "plain" if tone == "good" else tone)
 
 
 def _aligned(cells: Sequence[str], widths: list[int]) -> str:

@@ -7,16 +7,29 @@ from typing import Final
 
 import click
 
-from mpbond.cli import control_client
-from mpbond.config import SCHEDULERS
+from mpbond.cli import control_client, words
+from mpbond.config import SCHEDULERS, TIERS
+from mpbond.config.amounts import RATE_EXAMPLE, read_rate
 from mpbond.errors import ControlError
 
 _LONGEST_HOLD_MS: Final = 500
+_TIER_WORDS: Final = {
+    "always": "always",
+    "overflow": "for what the other links cannot carry",
+    "last resort": "only while no other link is up",
+}
 _CONTROL: Final = click.option(
     "--control",
     type=click.Path(readable=False, path_type=Path),
     envvar="MPBOND_CONTROL",
     help="The control socket of the mpbond that is meant.",
+)
+_DIRECTION: Final = click.option(
+    "--direction",
+    type=click.Choice(["up", "down", "both"]),
+    default="both",
+    show_default=True,
+    help="Up is from the client to the server, on either side.",
 )
 _CLIENT: Final = click.option(
     "--client", "peer", metavar="NAME", help="On a server: only for this client, not for all."
@@ -36,6 +49,14 @@ def _hold(_ctx: click.Context, _param: click.Parameter, value: str) -> str | flo
     return milliseconds
 
 
+def _cap(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
+    rate = 0.0 if value == "none" else read_rate(value)
+    if rate is None:
+        right = f'use a rate such as "{RATE_EXAMPLE}", from 10 kbit/s to 100 Gbit/s, or none'
+        raise click.BadParameter(f'"{value}" is no cap; {right}.')
+    return rate
+
+
 @click.group(name="set", short_help="Changes a setting of a running mpbond.")
 def set_group() -> None:
     """Changes a setting of a running mpbond at once, without breaking connections."""
@@ -43,13 +64,7 @@ def set_group() -> None:
 
 @set_group.command()
 @click.argument("name", type=click.Choice(SCHEDULERS))
-@click.option(
-    "--direction",
-    type=click.Choice(["up", "down", "both"]),
-    default="both",
-    show_default=True,
-    help="Up is from the client to the server, on either side.",
-)
+@_DIRECTION
 @_CLIENT
 @_CONTROL
 def scheduler(name: str, direction: str, peer: str | None, control: Path | None) -> None:
@@ -61,8 +76,7 @@ def scheduler(name: str, direction: str, peer: str | None, control: Path | None)
         "direction": direction,
     }
     _ask(message, peer, control)
-    where = "up and down" if direction == "both" else direction
-    click.echo(f"The scheduler is now {name} ({where}).")
+    click.echo(f"The scheduler is now {name} ({_where(direction)}).")
 
 
 @set_group.command()
@@ -78,6 +92,46 @@ def hold(value: str | float, peer: str | None, control: Path | None) -> None:
         click.echo("The hold is now off: packets are passed on as they come.")
     else:
         click.echo(f"The hold is now {value:g} ms.")
+
+
+@set_group.command()
+@click.argument("link")
+@click.argument(
+    "name",
+    metavar="|".join(f'"{tier}"' if " " in tier else tier for tier in TIERS),
+    type=click.Choice(TIERS),
+)
+@_CONTROL
+def tier(link: str, name: str, control: Path | None) -> None:
+    """Chooses when LINK carries packets, on the client.
+
+    Overflow: only what the other links cannot carry. Last resort: only while no other link is up.
+    """
+    _ask({"verb": "set", "name": "tier", "value": name, "link": link}, None, control)
+    click.echo(f"{link} is now used {_TIER_WORDS[name]}.")
+
+
+@set_group.command()
+@click.argument("link")
+@click.argument("rate", metavar="RATE|none", callback=_cap)
+@_DIRECTION
+@_CONTROL
+def cap(link: str, rate: float, direction: str, control: Path | None) -> None:
+    """Limits what LINK may carry, as in "8 Mbit/s", on the client."""
+    message: dict[str, object] = {
+        "verb": "set",
+        "name": "cap",
+        "value": rate,
+        "link": link,
+        "direction": direction,
+    }
+    _ask(message, None, control)
+    limit = f"carries at most {words.rate(rate)}" if rate else "has no cap"
+    click.echo(f"{link} now {limit} ({_where(direction)}).")
+
+
+def _where(direction: str) -> str:
+    return "up and down" if direction == "both" else direction
 
 
 def _ask(message: dict[str, object], peer: str | None, control: Path | None) -> None:

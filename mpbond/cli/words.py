@@ -6,6 +6,7 @@ from typing import Final
 
 UNKNOWN: Final = "-"
 _RATES: Final = ((1e9, "Gbit/s"), (1e6, "Mbit/s"), (1e3, "kbit/s"))
+_VOLUMES: Final = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 _SPANS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
@@ -19,6 +20,23 @@ def rate(bits_per_second: float | None) -> str:
         if bits_per_second >= 0.9995 * unit:
             return f"{_three_digits(bits_per_second / unit)} {name}"
     return f"{bits_per_second / 1e3:.1f} kbit/s" if bits_per_second >= 50 else "<0.1 kbit/s"
+
+
+def megabits(bits_per_second: float | None) -> str:
+    """Writes a rate without its unit, in Mbit/s, as `7.82` or `0.06`."""
+    if bits_per_second is None:
+        return UNKNOWN
+    value = bits_per_second / 1e6
+    return "0" if value < 0.005 else _three_digits(value)
+
+
+def volume(size: float) -> str:
+    """Writes a number of bytes, as `20 GB` or `1.25 GB`; three digits that count."""
+    for unit, name in _VOLUMES:
+        if size >= 0.9995 * unit:
+            digits = _three_digits(size / unit)
+            return f"{digits.rstrip('0').rstrip('.') if '.' in digits else digits} {name}"
+    return f"{size:.0f} B"
 
 
 def delay(seconds: float | None) -> str:

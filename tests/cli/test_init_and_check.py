@@ -106,9 +106,11 @@ def test_the_commented_client_table_is_right(mpbond, tmp_path):
     keys.write_secret_file(tmp_path / "psk.key", bytes([3]) * 32, replace=False)
     path = tmp_path / "server.toml"
     head, mark, tail = path.read_text().partition("# [[client]]")
-    tail = re.sub(r"^# ", "", mark + tail, flags=re.MULTILINE)
+    tail = re.sub(r"^# (?=[a-z_\[].*( = |\]$))", "", mark + tail, flags=re.MULTILINE)
     path.write_text(head + tail.replace("the client's public key", OTHER))
-    assert config.load_server(path).clients[0].name == "van"
+    found = config.load_server(path)
+    assert found.clients[0].name == "van"
+    assert found.rules[0].name == "calls"
 
 
 def test_the_commented_link_and_psk_are_right(mpbond, tmp_path):
@@ -119,7 +121,10 @@ def test_the_commented_link_and_psk_are_right(mpbond, tmp_path):
     tail = re.sub(r"^# (?=[a-z_\[].*( = |\]$))", "", tail, flags=re.MULTILINE)
     path.write_text(head + mark + tail)
     found = config.load_client(path)
-    assert found.settings_of("wwan0").weight == 8
+    link = found.settings_of("wwan0")
+    assert (link.weight, link.tier, link.cap_up, link.cap_down) == (8, 1, 5e5, 8e6)
+    assert link.quota == config.Quota(volume=20 * 10**9, period="month")
+    assert found.rules[0].name == "calls"
     assert found.concentrator.preshared_key == bytes([3]) * 32
 
 
@@ -218,6 +223,46 @@ def test_check_says_what_a_client_would_do(mpbond, tmp_path):
         "# no link matches usb* now; the client would wait for one.",
         "# [link.eth7] has no effect: links names no such interface.",
     ]
+
+
+def test_check_says_what_is_special_about_links_and_packets(mpbond, tmp_path):
+    init_client(mpbond, tmp_path)
+    path = tmp_path / "client.toml"
+    path.write_text(
+        path.read_text().replace('# dscp = "clear"', 'dscp = "copy"')
+        + '[link.wwan0]\ntier = "overflow"\ncap_up = "500 kbit/s"\nquota = "20 GB per month"\n'
+        '[link.wwan1]\ncap_down = "8 Mbit/s"\nquota = "1 GB per day"\nquota_action = "off"\n'
+        '[[rule]]\nname = "calls"\nprotocol = "udp"\nports = [5060, "10000-20000"]\n'
+        'dscp = ["EF", "CS5", 44]\nclass = "realtime"\n'
+        '[[rule]]\nprefixes = "192.0.2.0/24"\nprotocol = 132\nscheduler = "redundant"\n'
+        '[[rule]]\nprotocol = 200\nclass = "bulk"\nscheduler = "xor"\n'
+    )
+    result = mpbond("check", path)
+    facts = dict(re.findall(r"^  (\S.*?)  +(\S.*)$", result.output, re.MULTILINE))
+    assert facts["link wwan0"] == (
+        "overflow, at most 500 kbit/s up, 20 GB per month, then a last resort"
+    )
+    assert facts["link wwan1"] == "at most 8.00 Mbit/s down, 1 GB per day, then off"
+    assert facts["rule 1"] == (
+        "calls: DSCP 40, 44 or 46 and protocol udp and port 5060 or 10000-20000: realtime"
+    )
+    assert facts["rule 2"] == (
+        "rule 2: protocol sctp and from or to 192.0.2.0/24: scheduler redundant"
+    )
+    assert facts["rule 3"] == "rule 3: protocol 200: bulk, scheduler xor"
+    assert facts["DSCP marks"] == "copied to datagrams"
+
+
+@pytest.mark.parametrize(("directory", "warned"), [("/run/x", True), ("/var/lib/x", False)])
+def test_check_warns_of_quotas_that_a_restart_forgets(mpbond, tmp_path, directory, warned):
+    init_client(mpbond, tmp_path)
+    path = tmp_path / "client.toml"
+    text = re.sub(r"^# state_dir = .*$", f'state_dir = "{directory}"', path.read_text(), flags=re.M)
+    path.write_text(text)
+    told = f"# what links carried is kept in {directory}, which is empty after each start"
+    assert told not in mpbond("check", path).output
+    path.write_text(text + '[link.wwan0]\nquota = "1 GB per day"\n')
+    assert (told in mpbond("check", path).output) == warned
 
 
 def test_check_says_what_a_server_would_do(mpbond, tmp_path, monkeypatch):

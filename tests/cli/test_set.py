@@ -33,6 +33,31 @@ def agreeing(_request):
             "The hold is now off: packets are passed on as they come.\n",
         ),
         (["hold", "62.5"], {"name": "hold", "value": 62.5}, "The hold is now 62.5 ms.\n"),
+        (
+            ["tier", "wwan0", "last resort"],
+            {"name": "tier", "value": "last resort", "link": "wwan0"},
+            "wwan0 is now used only while no other link is up.\n",
+        ),
+        (
+            ["tier", "wwan0", "overflow"],
+            {"name": "tier", "value": "overflow", "link": "wwan0"},
+            "wwan0 is now used for what the other links cannot carry.\n",
+        ),
+        (
+            ["tier", "wwan0", "always"],
+            {"name": "tier", "value": "always", "link": "wwan0"},
+            "wwan0 is now used always.\n",
+        ),
+        (
+            ["cap", "wwan0", "8 Mbit/s", "--direction", "down"],
+            {"name": "cap", "value": 8e6, "link": "wwan0", "direction": "down"},
+            "wwan0 now carries at most 8.00 Mbit/s (down).\n",
+        ),
+        (
+            ["cap", "wwan0", "none"],
+            {"name": "cap", "value": 0.0, "link": "wwan0", "direction": "both"},
+            "wwan0 now has no cap (up and down).\n",
+        ),
     ],
 )
 def test_what_is_asked(mpbond, stand_in, args, asked, told):
@@ -80,3 +105,16 @@ def test_an_unknown_scheduler_is_a_wrong_use(mpbond, sockets):
     result = mpbond("set", "scheduler", "best")
     assert result.exit_code == 2
     assert "'best' is not one of 'adaptive', 'redundant', 'weighted', 'xor', 'rr'" in result.stderr
+
+
+@pytest.mark.parametrize("value", ["8", "8 Mbps", "9 kbit/s", "-8 Mbit/s", ""])
+def test_an_unusable_cap_is_a_wrong_use(mpbond, sockets, value):
+    result = mpbond("set", "cap", "wwan0", "--", value)
+    assert result.exit_code == 2
+    assert f'"{value}" is no cap; use a rate such as "8 Mbit/s",' in " ".join(result.stderr.split())
+
+
+def test_an_unknown_tier_is_a_wrong_use(mpbond, sockets):
+    result = mpbond("set", "tier", "wwan0", "never")
+    assert result.exit_code == 2
+    assert "'never' is not one of 'always', 'overflow', 'last resort'" in result.stderr

@@ -26,7 +26,11 @@ def path(link, **changes):
         "rtt": 0.0614,
         "rtt_var": 0.003,
         "rtt_min": 0.06,
-        "queue_delay": 0.001,
+        "queue_delay": 0.0011,
+        "rate": {"sent": 1_500_000.0, "received": 8_120_000.0},
+        "tier": 0,
+        "cap": {"sent": None, "received": None},
+        "repaired": 1042,
         "loss": 0.003,
         "sent": {"datagrams": 10, "bytes": 9000, "rate": 1_210_000.0},
         "received": {"datagrams": 90, "bytes": 90000, "rate": 7_820_000.0},
@@ -55,8 +59,18 @@ CLIENT = {
             "routes": [],
             "cipher": "AES-256-GCM",
             "key_age": 41.0,
-            "scheduler": {"up": "rr", "down": "weighted"},
+            "scheduler": {"up": "adaptive", "down": "weighted"},
             "hold": 0.084,
+            "rate": {"sent": 1_500_000.0, "received": 16_240_000.0},
+            "queue": {"packets": 12, "bytes": 9000, "flows": 3, "delay": 0.023, "marked": 0},
+            "classes": {
+                "normal": {"packets": 40233, "bytes": 1},
+                "acknowledgement": {"packets": 20100, "bytes": 1},
+                "realtime": {"packets": 1204, "bytes": 1},
+                "bulk": {"packets": 0, "bytes": 0},
+            },
+            "repaired": 77,
+            "given_up": 2,
             "handshakes": 2,
             "order": {"held": 1204, "late": 3, "duplicate": 0, "skipped": 9, "hold_seconds": {}},
             "sent": {"packets": 1, "bytes": 1},
@@ -68,6 +82,8 @@ CLIENT = {
                     state="suspect",
                     reason="silent for 310 ms",
                     rtt=None,
+                    queue_delay=None,
+                    rate={"sent": None, "received": None},
                     loss=0.1234,
                     sent={"datagrams": 0, "bytes": 0, "rate": 0.0},
                     share={"sent": 0.0, "received": None},
@@ -101,12 +117,15 @@ def test_a_clients_report_has_a_row_for_each_path(utc):
     assert text_of(CLIENT) == (
         "mpbond client on mpbond0, 10.77.0.2 fd77::2, MTU 1438, running for 2 h 3 min\n"
         "connected to vps at 192.0.2.1:4510 since 22:11:15 (2 min 5 s)\n"
-        "  scheduler rr up, weighted down, hold 84 ms, AES-256-GCM, key 41 s old\n"
-        "  path   state             up         down    RTT   loss  share up  share down\n"
-        "  wwan0  up       1.21 Mbit/s  7.82 Mbit/s  61 ms  0.3 %      17 %        18 %\n"
-        "  wwan1  suspect            0  7.82 Mbit/s      -   12 %       0 %           -"
-        "  silent for 310 ms\n"
+        "  scheduler adaptive up, weighted down, hold 84 ms, AES-256-GCM, key 41 s old\n"
+        "  learned 1.50 Mbit/s up, 16.2 Mbit/s down; 12 packets of 3 flows waiting, delay 23 ms\n"
+        "  classes: 40,233 normal, 1,204 realtime, 20,100 acknowledgement, 0 bulk\n"
+        "  path   state       up Mbit/s   down Mbit/s   RTT ms   queue   loss  repaired    share\n"
+        "  wwan0  up       1.21 of 1.50  7.82 of 8.12  61 (60)  1.1 ms  0.3 %     1,042  17/18 %\n"
+        "  wwan1  suspect             0          7.82        -       -   12 %     1,042    0/- %\n"
+        "         silent for 310 ms\n"
         "  order: 1,204 held, 3 late, 0 duplicate, 9 skipped\n"
+        "  repair: 77 sent again, 2 given up\n"
         "  wwan2: no address yet\n"
         "dropped: 1,021 garbage, 20 replay, 7 bad tag\n"
         "# no link matches eth1; waiting for one."
@@ -120,8 +139,9 @@ def test_up_is_from_the_client_also_on_the_server(utc):
     session["paths"] = [path(None, remote="198.51.100.7:33000")]
     lines = text_of(server).splitlines()
     assert lines[2] == "  has 10.77.0.2, fd77::2, 192.0.2.8/29"
-    assert " ".join(lines[5].split()) == (
-        "198.51.100.7:33000 up 7.82 Mbit/s 1.21 Mbit/s 61 ms 0.3 % 18 % 17 %"
+    assert lines[4].startswith("  learned 16.2 Mbit/s up, 1.50 Mbit/s down; ")
+    assert " ".join(lines[7].split()) == (
+        "198.51.100.7:33000 up 7.82 of 8.12 1.21 of 1.50 61 (60) 1.1 ms 0.3 % 1,042 18/17 %"
     )
 
 
@@ -133,7 +153,7 @@ def test_a_session_whose_paths_are_all_down_is_not_called_connected(utc):
     assert lines[3] == (
         "no contact with vps at 192.0.2.1:4510, connected since 22:11:15 (2 min 5 s)"
     )
-    assert lines[6].endswith("silent for 9 s")
+    assert lines[9] == "         silent for 9 s"
 
 
 def test_two_paths_over_one_link_are_told_apart(utc):
@@ -181,7 +201,83 @@ def test_a_server_without_clients_says_so():
 def test_keys_that_are_missing_are_not_known_rather_than_an_error():
     bare = {"role": "client", "state": "connected", "sessions": [{"paths": [{"link": "a"}]}]}
     assert text_of(bare).splitlines()[0] == "mpbond client on no device, running for -"
-    assert text_of(bare).splitlines()[-1].split() == ["a", "-", "-", "-", "-", "-", "-", "-"]
+    assert text_of(bare).splitlines()[-1].split() == ["a", "-", "-", "-", "-", "-", "-", "-", "-"]
+
+
+def notes_of(role="client", **changes):
+    """What stands below the only path's row."""
+    one = copy.deepcopy(CLIENT) | {"role": role, "links": [], "warnings": [], "drops": {}}
+    one["sessions"][0] |= {"paths": [path("wwan0", **changes)], "repaired": 0, "given_up": 0}
+    one["sessions"][0]["order"] = {}
+    lines = text_of(one).splitlines()
+    (heading,) = [at for at, line in enumerate(lines) if line.startswith("  path ")]
+    return [line.strip() for line in lines[heading + 2 :]]
+
+
+GB = 10**9
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, []),
+        ({"tier": 1}, ["overflow"]),
+        ({"tier": 2}, ["last resort"]),
+        ({"cap": {"sent": 5e5, "received": None}}, ["at most 500 kbit/s up"]),
+        (
+            {"tier": 1, "cap": {"sent": 5e5, "received": 8e6}},
+            ["overflow; at most 500 kbit/s up and 8.00 Mbit/s down"],
+        ),
+        (
+            {"quota": {"used": 12_340_000_000, "of": 20 * GB, "per": "month", "exhausted": False}},
+            ["12.3 GB of 20 GB this month"],
+        ),
+        (
+            {
+                "state": "down",
+                "reason": "its quota is used up",
+                "quota": {"used": GB + 1, "of": GB, "per": "day", "exhausted": True},
+            },
+            ["its quota is used up; 1 GB of 1 GB today"],
+        ),
+        (
+            {"tier": 2, "quota": {"used": GB, "of": GB, "per": "day", "exhausted": True}},
+            ["last resort; quota used up: 1 GB of 1 GB today"],
+        ),
+        ({"state": "up", "reason": "answers"}, []),
+    ],
+)
+def test_what_is_special_about_a_path_stands_below_it(utc, changes, expected):
+    assert notes_of(**changes) == expected
+
+
+def test_caps_are_up_and_down_also_on_the_server(utc):
+    assert notes_of("server", cap={"sent": 8e6, "received": None}) == ["at most 8.00 Mbit/s down"]
+
+
+def test_rows_fit_into_100_columns(utc):
+    full = path(
+        "wwan10",
+        state="suspect",
+        rtt=2.413,
+        queue_delay=2.2,
+        loss=0.123,
+        repaired=1_234_567,
+        sent={"datagrams": 0, "bytes": 0, "rate": 123.4e6},
+        received={"datagrams": 0, "bytes": 0, "rate": 123.4e6},
+        rate={"sent": 234.5e6, "received": 234.5e6},
+    )
+    crowded = copy.deepcopy(CLIENT)
+    crowded["sessions"][0]["paths"] = [full, path("wwan11")]
+    crowded["sessions"][0]["queue"] |= {"packets": 12345, "flows": 1234}
+    assert max(map(len, text_of(crowded).splitlines())) <= 100
+    assert len(text_of(crowded).splitlines()) > 8
+
+
+def test_an_empty_queue_is_said_in_two_words(utc):
+    idle = copy.deepcopy(CLIENT)
+    idle["sessions"][0]["queue"]["packets"] = 0
+    assert "16.2 Mbit/s down; nothing waiting\n" in text_of(idle)
 
 
 def test_no_verb_means_status(mpbond, stand_in):

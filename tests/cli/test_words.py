@@ -32,6 +32,43 @@ def test_rate(value, text):
     ("value", "text"),
     [
         (None, "-"),
+        (0.0, "0"),
+        (4_999, "0"),
+        (5_000, "0.01"),
+        (64_000, "0.06"),
+        (7_820_000, "7.82"),
+        (48_040_000, "48.0"),
+        (1_234_000_000, "1234"),
+    ],
+)
+def test_megabits(value, text):
+    assert words.megabits(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1 kB"),
+        (500_000_000, "500 MB"),
+        (999_600_000, "1 GB"),
+        (12_340_000_000, "12.3 GB"),
+        (20 * 10**9, "20 GB"),
+        (1_250_000_000, "1.25 GB"),
+        (1_200_000_000, "1.2 GB"),
+        (100 * 10**9, "100 GB"),
+        (2 * 10**12, "2 TB"),
+    ],
+)
+def test_volume(value, text):
+    assert words.volume(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "-"),
         (0.0, "0.0 ms"),
         (0.00321, "3.2 ms"),
         (0.00996, "10 ms"),
