@@ -14,7 +14,7 @@ its old time that nothing is due. So the work per wake-up is a comparison for ea
 from collections.abc import Mapping
 
 from mpbond.core.acks import ack_interval
-from mpbond.core.liveness import UP
+from mpbond.core.liveness import GRACE, UP
 from mpbond.core.path import Path
 from mpbond.core.roaming import CHALLENGE_LIFETIME
 from mpbond.core.sender import Sender
@@ -22,10 +22,15 @@ from mpbond.core.wire import PING, frame
 
 RECEIVE_SILENCE = 0.2  # seconds without a datagram after which a receiving path is probed once
 REMEMBERED = 10.0  # seconds that an unanswered datagram of a doubtful path is waited for
-PROGRESS = 0.045  # seconds: a path that had something acknowledged so lately is slow, not silent
+PROGRESS = (
+    0.030  # seconds after an ACK interval: what was acknowledged so lately is slow, not silent
+)
 REROUTING = 0.1  # seconds, on top of a limit, for the peer to notice that its ACKs are lost
 SETTLING = 0.05  # seconds in which ACKs that were held up for long come one after the other
-SECOND_GRACE = 0.015  # seconds after the oldest datagram that the next may have left
+SPACING = (
+    0.015  # seconds after the oldest datagram that the next may have left without being waited for
+)
+RESERVE = 0.010  # seconds of GRACE that belong to the peer's timers
 LONGEST_PATIENCE = 2.0  # seconds that the answer to a probe is waited for
 NEVER = float("inf")
 _PING = frame(PING)
@@ -135,20 +140,20 @@ class Watch:
         return path.last_sent + self._keepalive
 
     def _silence_time(self, path: Path) -> float:
-        """When a path is silent: two datagrams, or one and the probe that follows it, are unanswered.
+        """When a path is silent: two datagrams are unanswered, and it answers nothing else.
 
-        One alone may just be lost, and nothing newer tell of it yet.
+        One alone may just be lost, and nothing newer tell of it yet; then it is time to ask again.
         """
-        oldest = path.sent.oldest
+        waiting = iter(path.sent.outstanding())
+        oldest = next(waiting, None)
         if oldest is None or path.liveness.state != UP:
             return NEVER
-        waiting = iter(path.sent.outstanding())
-        next(waiting)
-        second = next(waiting, None)
-        later = path.tail_wait + oldest.time if second is None else second.time
+        second = next(waiting, oldest)
+        interval = ack_interval(path.rtt.smoothed)
+        spacing = min(SPACING, max(0.0, GRACE - RESERVE - interval))
         return max(
-            max(oldest.time, later - SECOND_GRACE) + path.silence_limit,
-            path.last_answer + PROGRESS,
+            max(oldest.time, second.time - spacing) + path.silence_limit,
+            path.last_answer + interval + PROGRESS,
             path.suspicion_not_before,
         )
 
@@ -167,6 +172,10 @@ class Watch:
         for path in silent:
             oldest = path.sent.oldest
             assert oldest is not None
+            if len(path.sent) == 1:
+                path.pending.append(_PING)
+                path.suspicion_not_before = now + path.silence_limit
+                continue
             # an ACK that comes sooner than a round trip after it need not speak of this datagram
             round_trip = path.rtt.minimum + ack_interval(path.rtt.minimum)
             unheard = self.last_ack < oldest.time + round_trip

@@ -6,11 +6,13 @@ import pytest
 
 from mpbond.core.acks import ack_interval
 from mpbond.core.liveness import PROBING, SUSPECT, UP, silence_limit
+from mpbond.core.packet import NORMAL, Packet
 from mpbond.core.path import Path, PathOptions
 from mpbond.core.recovery import Sent
 from mpbond.core.watch import PROGRESS, REROUTING, Watch
 
 RTT = 0.060
+PACKET = Packet(b"", 0, NORMAL, 0.0)
 
 
 class Sender:
@@ -43,9 +45,9 @@ class Bond:
         assert path.state == UP
         return path
 
-    def send(self, number, now):
+    def send(self, number, now, packets=(PACKET,)):
         path = self.paths[number]
-        path.on_sent(path.sent.next_number, Sent(now, 1000), 1000, path.remote, now)
+        path.on_sent(path.sent.next_number, Sent(now, 1000, packets), 1000, path.remote, now)
         path.sent.next_number += 1
 
     def acknowledge(self, number, largest, now, *, rtt=None, only=False):
@@ -69,7 +71,7 @@ class Bond:
             for path in self.paths.values():
                 if path.pending:
                     path.pending.clear()
-                    self.send(path.id, due)
+                    self.send(path.id, due, packets=())
             if left is None and set(self.states()) != {UP}:
                 left = due
         return left
@@ -118,7 +120,30 @@ def test_a_path_that_still_has_something_acknowledged_is_slow_and_not_silent():
         bond.acknowledge(0, number, now)
     oldest = bond.paths[0].sent.oldest
     assert now - oldest.time > silence_limit(RTT, 0.0) + 0.2
-    assert bond.run_to(now + 0.2) == pytest.approx(now + PROGRESS)
+    assert bond.run_to(now + 0.2) == pytest.approx(now + ack_interval(RTT) + PROGRESS)
+
+
+def test_a_single_datagram_unanswered_is_asked_after_and_suspected_only_if_that_is_not_answered():
+    bond = Bond(2)
+    path = bond.paths[0]
+    path.tail_probes = 2  # none is left that would follow
+    bond.send(0, 1.0, packets=())
+    limit = path.silence_limit
+    assert bond.run_to(1.0 + limit + 0.001) is None
+    assert path.sent.next_number == 2
+    assert bond.run_to(3.0) == pytest.approx(1.0 + 2 * limit, abs=0.001)
+
+
+def test_on_a_long_path_with_losses_acks_that_are_put_off_make_no_suspect():
+    bond = Bond(2)
+    path = bond.paths[0]
+    for _ in range(60):
+        path.rtt.update(0.300, 0.0)
+    for tick in range(5):  # the first is lost; ACKs come every 50 ms
+        bond.send(0, 1.0 + tick * 0.1)
+    assert bond.run_to(1.1 + 0.300 + 0.055) is None
+    bond.acknowledge(0, 1, 1.455, only=True)
+    assert bond.run_to(1.455) is None
 
 
 def test_no_ack_for_any_path_excuses_all_of_them_for_a_while():
