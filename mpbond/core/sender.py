@@ -87,6 +87,7 @@ class Sender:
         self._sequences = array("I", bytes(4 * LANE_COUNT))
         self._copies = TokenBucket(COPY_RATE, COPY_BURST)
         self._view = Adaptive()
+        self._unused: list[Path] = []  # paths with room that nothing was found for
         self._busy_since = float("-inf")
         self._last_busy = float("-inf")
 
@@ -159,9 +160,16 @@ class Sender:
             self._add_ack(batch, candidates, receiver, now)
         self._add_pending(batch, waiting)
         self._add_resends(batch, candidates)
+        self._unused = []
         if candidates and packets:
             self._add_packets(batch, candidates, now)
-        return self._seal(batch.finish(), pair, now)
+        builders = batch.finish()
+        transmits = self._seal(builders, pair, now)
+        if not (len(self.queue) or len(self.repair)):
+            self._unused += [builder.path for builder in builders if builder.eliciting]
+        for path in self._unused:
+            path.rate.on_limited(now)
+        return transmits
 
     def require(self, item: bytes) -> None:
         """Send a frame on whichever path, again and again until it is acknowledged."""
@@ -314,9 +322,7 @@ class Sender:
                 if now < rate.release < self.wake and path.sent.in_flight < rate.window:
                     self.wake = rate.release
             self.wake = max(self.wake, now + PACE_STEP)
-        for at, path in enumerate(paths):
-            if view.room(at) > 0:
-                path.rate.on_limited(now)
+        self._unused = [path for at, path in enumerate(paths) if view.room(at) > 0]
 
     def _bound_queue(self, paths: list[Path], now: float) -> None:
         """Tell the queue how much may wait, and whether it may drop what waits too long."""
