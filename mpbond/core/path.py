@@ -239,7 +239,8 @@ class Path:
     def on_received(self, size: int, now: float) -> None:
         """Note an authenticated datagram of `size` bytes."""
         self.last_received = now
-        self.changed = True
+        if self.silence_probed:  # else core.watch finds at the old time that it is too early
+            self.changed = True
         self.stats.received.add(size)
 
     def move(self, now: float) -> None:

@@ -92,7 +92,7 @@ class Watch:
                 path.suspicion_not_before = self.last_ack + settling
                 path.changed = True
         for path in self._paths.values():
-            if path.changed or path.liveness.changed:
+            if path.changed or path.liveness.changed or path.roaming is not None:
                 path.changed = path.liveness.changed = False
                 path.wake = self._path_timeout(path)
 
