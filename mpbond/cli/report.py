@@ -175,7 +175,8 @@ def _row(path: Map, session: Map, server: bool) -> tuple[str, ...]:
 def _rates(path: Map, way: str) -> str:
     """The rate of the last second, and of how much that is according to rate control."""
     now = words.megabits((path.get(way) or {}).get("rate"))
-    learned = (path.get("rate") or {}).get(way)
+    ramping = way == "sent" and path.get("ramping")  # then it is but the most that was ever asked
+    learned = None if ramping else (path.get("rate") or {}).get(way)
     return f"{now} of {words.megabits(learned)}" if learned else now
 
 

@@ -274,6 +274,13 @@ def test_rows_fit_into_100_columns(utc):
     assert len(text_of(crowded).splitlines()) > 8
 
 
+def test_a_rate_that_is_only_the_most_ever_asked_is_not_called_learned(utc):
+    ramping = copy.deepcopy(CLIENT)
+    ramping["sessions"][0]["paths"] = [path("wwan0", ramping=True)]
+    assert " up 1.21 7.82 of 8.12 " in " ".join(text_of(ramping).split())
+    assert " up 7.82 of 8.12 1.21 " in " ".join(text_of(ramping | {"role": "server"}).split())
+
+
 def test_an_empty_queue_is_said_in_two_words(utc):
     idle = copy.deepcopy(CLIENT)
     idle["sessions"][0]["queue"]["packets"] = 0
