@@ -45,6 +45,8 @@ GRACE = 3.0
 """Seconds after the window in which packets of calls and streams are waited for."""
 PATIENCE = 30.0
 """Seconds after the window in which a page may still come."""
+TIMER_STEP = 0.001
+"""Seconds; how fine timers of the programs' loop are."""
 STEPS = 100_000
 """Steps a second of virtual time may take; more is a livelock."""
 
@@ -299,6 +301,7 @@ def tunnel(
         server=ServerSettings(private_key=server_key, scheduler=system.scheduler, hold=hold),
         weights=weights,
         others=[box_name(number) for number in range(1, boxes)],
+        timer_step=TIMER_STEP,
     )
     world.run(WARM_UP)
     for number in range(boxes):

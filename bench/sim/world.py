@@ -52,6 +52,7 @@ class Side:
     nat_ports: list[int] = field(default_factory=list)  # of a client, by link
     on_packets: Callable[[list[bytes]], None] | None = None
     due: float = 0.0  # when its endpoint wants its next timeout
+    alarm: float = 0.0  # when its timer fires
     turning: bool = False
     entered: int = 0
     left: int = 0
@@ -69,7 +70,9 @@ class Coming(NamedTuple):
 class World:
     """One client and one server over `links`, each an (up, down) pair; `weights` are the links'.
 
-    `others` are further clients, boxes with keys of their own on the same links.
+    `others` are further clients, boxes with keys of their own on the same links. `timer_step` (s) is how
+    fine the timers of the sides' loops are: they fire no sooner than that after a turn, and half of it
+    late, as the driver's do; 0 for timers that are exact.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class World:
         server: ServerSettings | None = None,
         weights: Sequence[float] = (),
         others: Sequence[str] = (),
+        timer_step: float = 0.0,
     ) -> None:
         self.rng = Random(seed)
         self.now = 0.0
@@ -92,6 +96,7 @@ class World:
         self.weights = list(weights) or [1.0] * len(links)
         self._pulled: set[int] = set()
         self.steps = 0
+        self._timer_step = timer_step
         self.on_transmit: Callable[[Side, Transmit], None] | None = None
         server_key, client_key = self.rng.randbytes(32), self.rng.randbytes(32)
         self._server_settings = server or ServerSettings(
@@ -164,8 +169,8 @@ class World:
         while True:
             due = queue[0][0] if queue else NEVER
             for side in sides:
-                if side.due < due:
-                    due = side.due
+                if side.alarm < due:
+                    due = side.alarm
             if due > until:
                 self.now = until
                 return
@@ -175,7 +180,7 @@ class World:
                 self.now = due
             touched = self._happen()
             for side in sides:
-                if side in touched or side.due <= self.now:
+                if side in touched or side.alarm <= self.now:
                     self._turn(side)
 
     def renew_links(self, links: Sequence[tuple[Link, Link]]) -> None:
@@ -293,7 +298,10 @@ class World:
                 side.packets += [(now, packet) for packet in packets]
         while (event := endpoint.poll_event()) is not None:
             side.events.append((now, event))
-        side.due = endpoint.next_timeout(now)
+        side.due = side.alarm = endpoint.next_timeout(now)
+        step = self._timer_step
+        if step:
+            side.alarm = max(now + step, side.due + step / 2)
         side.turning = False
 
     def _carry(self, side: Side, transmit: Transmit) -> None:

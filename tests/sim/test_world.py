@@ -116,6 +116,20 @@ def test_boxes_with_keys_of_their_own_have_sessions_and_packets_of_their_own():
     assert world.server.entered == 3
 
 
+def test_timers_of_a_loop_are_exact_or_late_by_half_a_step():
+    for step, late in ((0.0, 0.0), (0.001, 0.0005)):
+        links = [link_pair(LinkSpec(), 1, index) for index in range(2)]
+        world = World(links, POOLS, timer_step=step)
+        world.run(1.0)
+        endpoint, times, due = world.client.endpoint, [], world.client.due
+        handle = endpoint.handle_timeout
+        endpoint.handle_timeout = lambda now, times=times, handle=handle: times.append(handle(now))
+        world.run(due + late - 1e-4)
+        assert times == []
+        world.run(due + late + 1e-4)
+        assert times
+
+
 def test_what_is_under_way_when_a_link_is_pulled_still_goes_up_but_no_longer_comes_down():
     world = world_over(Shape(delay=0.1))
     for link in world.links[0]:
