@@ -10,12 +10,16 @@ return path is no reason to send less.
 from collections.abc import Sequence
 from typing import Any
 
+from mpbond.core.caution import Caution
 from mpbond.core.delay import QueueingDelay
 from mpbond.core.delivery import Delivery, Sample
 from mpbond.core.minimum import WindowedMinimum
 from mpbond.core.recovery import Sent
 
-TARGET = 0.030  # seconds of queue aimed at
+TARGET = 0.035  # seconds of queue aimed at where the path is unsteady
+STEADY_TARGET = 0.008  # seconds, where it is steady
+SPREADS = 1.5  # of the queue's mean deviation come on top of what a steady path needs
+STEADY = 0.005
 REALTIME_TARGET = 0.008  # seconds, while the path carries real-time packets
 STANDING = 0.005  # seconds of queue above which the path counts as busy all the time
 INITIAL_WINDOW = 16  # datagrams
@@ -29,10 +33,21 @@ LONGEST_GAP = 0.060  # seconds between two ACKs that still count as the peer's i
 IDLE_LIMIT = 10.0  # seconds after which what is known is too old to be sent at once
 BEST_ROUNDS = 3
 BEST_LEAST = 0.1
+RATE_ROUNDS = 2
+RATE_LEAST = 0.15
 DRAIN_AFTER = 9.0
 DRAIN_LEVEL = 0.75
 NEAR = 0.004
-GROW = 1.25
+GAINS = (1.25, 1.25, 1.5, 2.0)
+RAMP_QUEUE = 0.015
+RAMP_LIMIT = 3
+SPREAD_SPAN = 0.0
+OVER_LEAST = 0.25
+FLAT = 1.2
+FAST = 3.0
+LOSS_ADDED = 0.1
+SPREAD_UP = 128
+SPREAD_DOWN = 64
 
 Mark = tuple[int, int]
 """Kept with a datagram: bytes sent up to and with it, pauses before it."""
@@ -59,6 +74,8 @@ class RateControl:
         self._sent = 0
         self._pauses = 0
         self._paused = False
+        self._peak = self.rate
+        self._caution = Caution()
         self._last_sent = now
         self._last_ack: float | None = None
         self._feedback = 0.0
@@ -71,9 +88,17 @@ class RateControl:
         self._round_queue = float("inf")
         self._round_limited = False
         self._floor = 0.0
-        self._lost = 0
         self._kept = 0.0
         self._empty_at = now
+        self._mean = 0.0
+        self._spread = TARGET / 2
+        self._queued = 0
+        self._sampled = now
+        self._grown = 0
+        self._gain = GAINS[0]
+        self._over_since = now
+        self._over_least = self._over_most = 0.0
+        self._rate_before = 0.0
         self._drain_end: int | None = None
         self._draining = False
 
@@ -90,7 +115,10 @@ class RateControl:
     @property
     def target(self) -> float:
         """Seconds of queue aimed at now."""
-        least = REALTIME_TARGET if self.realtime else TARGET
+        if self.realtime:
+            least = REALTIME_TARGET
+        else:
+            least = min(TARGET, max(STEADY_TARGET, STEADY + SPREADS * self._spread))
         return max(least, 2 * self.size / self.rate) if self.rate else least
 
     @property
@@ -146,25 +174,48 @@ class RateControl:
             self._round_queue = queue
         if queue < NEAR:
             self._empty_at = now
+        deviation = min(abs(queue - self._mean), TARGET) - self._spread
+        self._spread += deviation / (SPREAD_UP if deviation > 0 else SPREAD_DOWN)
+        self._mean += (queue - self._mean) / 16
         if rtt is not None:
             self._see_rtt(rtt, delay, queue, now)
-        span = self._feedback / 4 if self.ramping else self._feedback
-        sample = self._delivery.point(
-            receive_time,
-            pauses,
-            queue > STANDING,
-            max(span, RAMP_SPAN if self.ramping else SAMPLE_SPAN),
-        )
+        if self.ramping:
+            span = max(self._feedback / 4, RAMP_SPAN)
+            self._queued = self._queued + 1 if queue > RAMP_QUEUE else 0
+            if self._queued >= RAMP_LIMIT:
+                self._end_ramp()
+        else:
+            span = max(self._feedback, SAMPLE_SPAN, SPREAD_SPAN * self._spread)
+        sample = self._delivery.point(receive_time, pauses, queue > STANDING, span)
         if sample is not None:
             self._see_rate(sample, now)
-        if position > self._round_end:
+        round_over = position > self._round_end
+        after = self._sent + int(self.window)
+        if self._caution.on_acked(len(newly), position, after, self.rate, now) and self.ramping:
+            self._end_ramp()
+        if round_over:
             self._end_round(now)
+        target = self.target
+        if queue <= 2 * target:
+            self._over_since = now
+            self._over_least = self._over_most = queue
+            self._rate_before = self._peak
+        else:
+            if queue < self._over_least:
+                self._over_least = queue
+            elif queue > self._over_most:
+                self._over_most = queue
+            if self._over_most > FLAT * self._over_least + 0.010:
+                self._over_since = now
+                self._over_least = self._over_most = queue
         self._drain(position, in_flight, now)
         self._set_window(total)
 
     def on_lost(self, lost: Sequence[Sent], now: float) -> None:
         """Datagrams of the path were lost."""
-        self._lost += len(lost)
+        for sent in lost:
+            if sent.mark is not None:
+                self._caution.on_lost(sent.mark[0])
 
     def on_suspect(self, now: float) -> None:
         """The path has gone silent."""
@@ -173,7 +224,7 @@ class RateControl:
     def on_restored(self, now: float) -> None:
         """The path is back: begin with a good part of what it did."""
         if self._kept:
-            self.rate = self._kept / 2
+            self._peak = self.rate = self._kept / 2
             self._best = WindowedMinimum(self._best.window)
             self._best.update(-self.rate, now)
             self._delivery.clear()
@@ -216,39 +267,54 @@ class RateControl:
         self._last_ack = now
 
     def _see_rate(self, sample: Sample, now: float) -> None:
-        if sample.limited and not sample.saturated and sample.rate < self.rate:
+        if sample.limited and not sample.saturated and sample.rate < self._peak:
             return
-        self._best.window = max(BEST_ROUNDS * self._feedback, BEST_LEAST)
+        if sample.saturated and self.queue > FAST * self.target:
+            self._best.window = max(self._feedback, SAMPLE_SPAN)
+        else:
+            self._best.window = max(BEST_ROUNDS * self._feedback, BEST_LEAST)
         self._best.update(-sample.rate, now)
         best = self._best.value
         assert best is not None
-        self.rate = -best
+        self._peak = -best
+        if self.ramping or self._grown:
+            self.rate = self._peak
+        else:
+            share = min(1.0, (now - self._sampled) / max(RATE_ROUNDS * self._feedback, RATE_LEAST))
+            self.rate += (sample.rate - self.rate) * share
+        self._sampled = now
 
     def _end_round(self, now: float) -> None:
         self._round_end = self._sent
-        if self.ramping and (self._round_queue > self.target / 2 or self._lost > 3):
-            self.ramping = False
-            self.learned = True
-            self._best = WindowedMinimum(self._best.window)
         grow = self._round_limited and self._round_queue < self.target / 3
-        self._floor = GROW * self.window if grow else 0.0
+        if grow:
+            self._gain = GAINS[min(self._grown, len(GAINS) - 1)]
+            self._grown += 1
+            self._floor = self._gain * self.window
+        elif self._round_limited:
+            self._gain = GAINS[0]
+            self._floor = 0.0
+            self._grown = 0
         self._round_queue = float("inf")
         self._round_limited = False
-        self._lost = 0
+
+    def _end_ramp(self) -> None:
+        self.ramping = False
+        self.learned = True
+        self._best = WindowedMinimum(self._best.window)
+        self._floor = 0.0
+        self._grown = 0
 
     def _drain(self, position: int, in_flight: int, now: float) -> None:
         if not self._draining:
-            if (
-                self.learned
-                and not self.ramping
-                and self.may_drain
-                and now - self._empty_at > DRAIN_AFTER
-            ):
+            late = now - self._empty_at > DRAIN_AFTER and self.may_drain
+            over = now - self._over_since > max(OVER_LEAST, 3 * self._feedback)
+            if self.learned and not self.ramping and (late or over):
                 self._draining = True
                 self._drain_end = None
                 self._delay.watch()
             return
-        level = DRAIN_LEVEL * self.rate * self._feedback + self.size
+        level = DRAIN_LEVEL * self._peak * self._feedback + self.size
         if self._drain_end is None and in_flight <= max(level, MINIMUM_WINDOW * self.size):
             self._drain_end = self._sent
         if self._empty_at == now or (self._drain_end is not None and position > self._drain_end):
@@ -256,26 +322,41 @@ class RateControl:
             self._empty_at = now
             if self._delay.fresh() > NEAR:
                 self._delay.rebase()
+                if self._rate_before > self._peak:
+                    self._peak = self.rate = self._rate_before
+                    self._best.update(-self._peak, now)
+            self._over_since = now
 
     def _set_window(self, acked: int) -> None:
         span = self._feedback + self._gap
         least = MINIMUM_WINDOW * self.size
-        window = self.rate * (span + self.target)
+        caution = self._caution
+        rate = self._peak
+        target = self.target
+        gain = 2.0 if self.ramping else self._gain
+        if caution.trial:
+            rate, target, gain = caution.trial, 0.0, 1.0
+        elif caution.level < 1.0:
+            rate = min(rate, self.rate) / (1 - min(caution.background, LOSS_ADDED))
+            target *= caution.level
+            gain = 1 + (gain - 1) * caution.level
+        window = rate * (span + target)
         if self.ramping:
-            if self._round_limited:
+            if self._round_limited and not self._queued:
                 window = max(window, self.window + acked)
             window = max(window, self.window)
         elif self._draining:
-            window = max(DRAIN_LEVEL * self.rate * self._feedback, least)
+            window = max(DRAIN_LEVEL * rate * self._feedback, least)
         else:
-            window = max(window, self._floor, least)
+            if caution.level == 1.0:
+                window = max(window, self._floor)
+            window = max(window, least)
         if self.cap:
-            window = min(window, max(least, self.cap * (span + self.target)))
+            window = min(window, max(least, self.cap * (span + target)))
         self.window = window
-        pace = 2 * self.rate if self.ramping else 1.25 * self.rate
-        pace = max(pace, least / max(span, 0.05))
-        if self.ramping and not self.rate:
-            pace = self.window / INITIAL_SPREAD
+        pace = max(gain * rate, least / max(span, 0.05))
+        if self.ramping and not self._peak:
+            pace = window / INITIAL_SPREAD
         self._pace = min(pace, self.cap) if self.cap else pace
 
     def _wake(self) -> None:
