@@ -111,7 +111,6 @@ class Inbound:
 
     def _on_ack(self, body: bytes, receive_time: float, now: float) -> None:
         ack = parse_ack(body)
-        self._watch.last_ack = now
         if ack.hold is not None:
             self._receiver.hold = min(ack.hold, MAXIMUM_HOLD)
             self._receiver.repaired = ack.repairs
@@ -119,6 +118,7 @@ class Inbound:
         first_copy = 0 < ahead < 0x8000
         if first_copy:
             self._ack_number = ack.number
+            self._watch.last_ack = now
         for block in ack.blocks:
             path = self._paths.get(block.path_id)
             if path is not None:
@@ -148,7 +148,7 @@ class Inbound:
             for path_id, reported in (sent.reported or {}).items():
                 if path_id in self._paths:
                     self._paths[path_id].received.forget_reported(reported)
-        path.on_answer(now)
+        path.on_answer(now, min(sent.time for sent in newly))
         self._sender.requeue(path, path.sent.detect_lost(path.patience, now), now)
 
     def _on_path(self, carrier: Path, body: bytes, source: Address, now: float) -> bool:
@@ -182,6 +182,7 @@ class Inbound:
         path.weight, path.tier, path.cap = status.weight, status.tier, status.cap
         path.mtu = max(MINIMUM_MTU, min(status.mtu, self._mtu_of(path.socket)))
         if path.usable and not status.usable:
+            path.liveness.on_refused(now, "its link is down")
             self._sender.rescue(path, now)
         if status.usable and not path.usable:
             path.liveness.start(now, "its link is back")

@@ -221,6 +221,8 @@ class Path:
         self.changed = True
         self.sent.add(number, sent)
         sent.mark = self.rate.on_sent(size, self.sent.in_flight, now)
+        if not sent.packets and self.sent.in_flight < self.rate.window:
+            self.rate.on_limited(now)  # control frames alone fill no path
         self.tail_probes = 0 if sent.packets else self.tail_probes
         if self.tail_probes < TAIL_PROBES:
             self.tail_due = now + self.tail_wait

@@ -13,6 +13,7 @@ that what is lost will be repaired or called off.
 from array import array
 from collections.abc import Mapping, Sequence
 
+from mpbond.core.acks import return_paths
 from mpbond.core.adaptive import Adaptive, Redundant
 from mpbond.core.batch import Batch
 from mpbond.core.bucket import TokenBucket
@@ -43,7 +44,6 @@ from mpbond.core.wire import (
 
 MAXIMUM_HOLD = 0.5  # seconds
 HOLD_MARGIN = 0.030  # seconds
-RETURN_PATHS = 2  # an ACK goes out on as many
 RETURN_PING_INTERVAL = 0.1  # seconds between eliciting datagrams on a return path
 MARKER_INTERVAL = 0.010  # seconds between send-order markers on an idle path
 REFUSED_PAUSE = 0.1  # seconds until a frame that must arrive is tried again after a refusal
@@ -267,10 +267,10 @@ class Sender:
     def _add_ack(
         self, batch: Batch, candidates: list[Path], receiver: Receiver, now: float
     ) -> None:
-        if not candidates:
+        returns = return_paths(candidates, self._paths.values(), now)
+        if not returns:
             receiver.ack_timer.due = None  # the next datagram, if any comes, arms it again
             return
-        returns = sorted(candidates, key=_present_delay)[:RETURN_PATHS]
         room = min(path.room for path in returns) - len(_PING)
         ack = receiver.build_ack(self.hold(), room, now, repairs=self.repairs)
         if ack is None:
@@ -283,7 +283,7 @@ class Sender:
             quiet = now - path.last_eliciting >= RETURN_PING_INTERVAL
             if receiver.data_since_ping and quiet and not path.pending:
                 builder.add(_PING, eliciting=True)
-        if any(now - path.last_eliciting < RETURN_PING_INTERVAL for path in candidates):
+        if any(now - path.last_eliciting < RETURN_PING_INTERVAL for path in returns):
             receiver.data_since_ping = False
 
     def _add_resends(self, batch: Batch, candidates: list[Path]) -> None:

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 
+from mpbond.core.acks import return_paths
 from mpbond.core.transmit import PathChanged
 from tests.packets import number_of
 from tests.sim.worlds import (
@@ -65,6 +66,31 @@ def test_a_link_pulled_twice_is_in_use_at_once_and_the_third_time_on_probation()
     assert seen == ["up", "up", "probing"]
     assert sorted(arrived(world, "client")) == list(range(count))
     assert longest_gap(world, "server") < 0.2
+
+
+def test_a_link_that_stalls_every_five_seconds_and_loses_nothing_gets_no_probation():
+    world, count = busy("client", 24.0, interval=0.004)
+    link = world.links[1][0]
+    for turn in range(4):
+        world.at(3.0 + turn * 5.0, lambda: link.change(delay=2.0))
+        world.at(4.5 + turn * 5.0, lambda: link.change(delay=0.030))
+    world.run(26.0)
+    seen = [state for _, state in changes(world, "client", 1)]
+    assert seen.count("down") >= 2
+    assert "probing" not in seen
+    assert sorted(arrived(world, "server")) == list(range(count))
+
+
+@pytest.mark.parametrize("delays", [(0.030,) * 6, (0.020, 0.040, 0.060, 0.080), (0.100,) * 4])
+def test_when_the_paths_that_carry_the_acks_fall_silent_nobody_suspects_the_others(delays):
+    world = world_of(*delays, scheduler="rr")
+    stream(world, "server", START, 6.0, 0.002)
+    world.run(3.0)
+    for path in return_paths(paths_of(world, "client"), [], world.now):
+        world.links[path.socket][0].up = False
+    world.run(7.0)
+    assert [changes(world, "server", number) for number in range(len(delays))] == [[]] * len(delays)
+    assert [path.state for path in paths_of(world, "client")].count("up") == len(delays) - 2
 
 
 def test_a_copy_of_a_packet_on_a_path_in_doubt_arrives_once():
