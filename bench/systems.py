@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from bench.links.shape import LinkSpec
 
 BARE, MPBOND, MPTCP, WIREGUARD = "bare", "mpbond", "mptcp", "wireguard"
+QUEUE_DROPS = ("codel", "queue_full", "realtime_full")
+"""Reasons for which mpbond's send queue drops packets on purpose, as its status calls them."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

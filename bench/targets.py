@@ -215,7 +215,6 @@ def _trouble() -> Iterator[Target]:
                     workload=workload,
                     reading=reading,
                     bound=bound,
-                    clocks=("sim",) if reading == "lost" else ("sim", "lab"),
                 )
 
 

@@ -12,6 +12,7 @@ import contextlib
 import fnmatch
 import json
 import os
+import shutil
 import socket
 import struct
 import sys
@@ -152,6 +153,10 @@ class Bond:
     def forget_log(self, side: str) -> None:
         """Forgets what a side has printed; the next program of that side begins anew."""
         (self._lab.directory / f"{side}.log").unlink(missing_ok=True)
+
+    def forget_state(self, side: str) -> None:
+        """Forgets what a side has kept for its next start; it must not run."""
+        shutil.rmtree(self._lab.directory / f"{side}-state", ignore_errors=True)
 
     def status(self, side: str) -> dict[str, Any]:
         """Asks a side's control socket for its status; raises OSError when nobody answers."""

@@ -32,7 +32,7 @@ from bench.lab.lab import Lab
 from bench.lab.loads import Load
 from bench.lab.namespaces import LabError
 from bench.lab.processes import cpu_seconds
-from bench.lab.systems import BOX, carrying, require
+from bench.lab.systems import BOX, Counts, carrying, require
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 2
 UNREAD_SHARE = 0.001  # share of packets that may be dropped because the emulator did not read them
+REST, REST_LOOKS = 0.3, 10  # s between looks, and how many: whether a tunnel still carries anything
 STARVED = 0.050  # s; how late 99 % of a generator's timers may fire at most
 
 
@@ -99,6 +100,7 @@ class Laboratory:
             running.callback(self._put_back)
             carrier = running.enter_context(carrying(lab, system, specs, workload.leading))
             load = running.enter_context(Load(lab, self.scenario, workload, carrier, seconds, seed))
+            before = carrier.counts() if carrier.counts is not None else None
             used = Stopclock(carrier.processes | {"emulator": lab.emulator_pid})
             epoch = lab.restart_links(seed)
             load.begin(epoch)
@@ -110,6 +112,8 @@ class Laboratory:
             cpu = used.since()
             ledgers, lateness = lab.ledgers(), lab.lateness()
             told = load.told()
+            if carrier.counts is not None and before is not None:
+                told.figures.tunnel = tunnel(before, settled(carrier.counts))
             doubt = spoilt(lateness, told) or told.doubt or carrier.doubt()
         result = results.measured(
             clock="lab",
@@ -182,6 +186,32 @@ class Laboratory:
         """Wait for a moment of the monotonic clock."""
         while (left := moment - time.monotonic()) > 0:
             time.sleep(left)
+
+
+def tunnel(before: Mapping[str, Counts], after: Mapping[str, Counts]) -> results.Tunnel:
+    """Return what a tunnel has done with packets in between, when nothing is under way any more."""
+    grown = {
+        side: Counts(*(now - then for now, then in zip(after[side], before[side], strict=True)))
+        for side in ("server", "client")
+    }
+    server, client = grown["server"], grown["client"]
+    return results.Tunnel(
+        sent={"down": server.sent + server.dropped, "up": client.sent + client.dropped},
+        received={"down": client.received, "up": server.received},
+        dropped={"down": server.dropped, "up": client.dropped},
+        rates={},
+    )
+
+
+def settled(counts: Callable[[], dict[str, Counts]]) -> dict[str, Counts]:
+    """Return the counts of a tunnel once nothing is under way in it, or it will not come to rest."""
+    last = counts()
+    for _ in range(REST_LOOKS):
+        time.sleep(REST)
+        last, before = counts(), last
+        if last == before:
+            break
+    return last
 
 
 class Stopclock:

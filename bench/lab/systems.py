@@ -22,14 +22,14 @@ import contextlib
 import dataclasses
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from bench.errors import BenchError
 from bench.lab import topology
 from bench.lab.namespaces import LabError
-from bench.systems import BARE, MPBOND, MPTCP, WIREGUARD, best_link
+from bench.systems import BARE, MPBOND, MPTCP, QUEUE_DROPS, WIREGUARD, best_link
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -47,6 +47,15 @@ MOST_SUBFLOWS = 8
 WIREGUARD_PORT = 51820
 WIREGUARD_OVERHEAD = 80  # bytes that wg-quick leaves: IPv6, UDP, and WireGuard's own
 WIREGUARD_INNER = ("10.78.0.1", "10.78.0.2")  # server, client
+
+
+class Counts(NamedTuple):
+    """Packets of hosts at one side of a tunnel."""
+
+    sent: int
+    received: int
+    dropped: int
+    """By the send queue, on purpose; not among those sent."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +76,8 @@ class Carrier:
     """To be told when a link was pulled, as a network manager would be."""
     restored: Callable[[int], None] = lambda _link: None
     """To be told when a link was put back."""
+    counts: Callable[[], dict[str, Counts]] | None = None
+    """Says what a tunnel of mpbond has done with packets so far, by side: "client" and "server"."""
     doubt: Callable[[], str | None] = lambda: None
     """Says after some traffic why it was not what it should have been; None if it was."""
 
@@ -111,6 +122,7 @@ def _mpbond(
     sides = ("client", "server")
     for side in sides:
         bond.forget_log(side)
+        bond.forget_state(side)  # what was learned of links is of the measurement before
     with _ended(lab, sides):
         lab.start_server(**settings)
         lab.start_client(
@@ -123,11 +135,21 @@ def _mpbond(
         yield Carrier(
             link=used[0] if system.one_link else None,
             processes={f"mpbond {side}": bond.running[side].pid for side in sides},
+            counts=lambda: {side: _counts(bond.status(side)) for side in sides},
         )
     for side in sides:
         status, said = bond.running[side].returncode, bond.log(side)
         if status != 0 or "Traceback" in said or "ERROR" in said:
             raise LabError(f"mpbond {side} ended with status {status} and said: {said[-1000:]}")
+
+
+def _counts(status: dict[str, Any]) -> Counts:
+    sessions = status["sessions"]
+    return Counts(
+        sent=sum(each["sent"]["packets"] for each in sessions),
+        received=sum(each["received"]["packets"] for each in sessions),
+        dropped=sum(status["drops"].get(reason, 0) for reason in QUEUE_DROPS),
+    )
 
 
 @contextlib.contextmanager

@@ -72,6 +72,8 @@ def rate_error(result: Result) -> float | None:
     if result.tunnel is None or result.scenario != "noisy3":
         return None
     worst = 0.0
+    if not result.tunnel.rates:
+        return None
     rates = mean_rates(scenarios.get(result.scenario).links, "down")
     for true, learned in zip(rates, result.tunnel.rates["down"], strict=True):
         known = learned[len(learned) // 2 :]

@@ -112,7 +112,8 @@ class Tunnel:
     dropped: dict[str, int]
     """How many the queue of the sending side dropped on purpose."""
     rates: dict[str, list[list[float | None]]]
-    """What the sending side took each link to carry (bit/s of datagrams), by link, each second."""
+    """What the sending side took each link to carry (bit/s of datagrams), by link, each second; only the
+    simulator looks so often without being felt."""
 
     @property
     def lost(self) -> int:

@@ -10,13 +10,12 @@ from functools import partial
 from bench.results import Tunnel
 from bench.sim.apps import Window
 from bench.sim.world import Side, World
+from bench.systems import QUEUE_DROPS
 from bench.workloads import DOWN, UP
 from mpbond.core.client import ClientEndpoint
 from mpbond.core.path import Path
 from mpbond.core.session import Session
 
-MANAGED = ("codel", "queue_full", "realtime_full")
-"""Drop reasons of the send queue."""
 STEP = 1.0
 """Seconds between two looks at what was learned."""
 
@@ -65,7 +64,7 @@ class TunnelGauge:
 
 
 def _counts(sender: Side, receiver: Side) -> tuple[int, int, int]:
-    dropped = sum(sender.endpoint.drops[reason] for reason in MANAGED)
+    dropped = sum(sender.endpoint.drops[reason] for reason in QUEUE_DROPS)
     return sender.entered, receiver.left, dropped
 
 

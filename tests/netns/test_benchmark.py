@@ -66,6 +66,7 @@ def traces(laboratory):
         ("bare", 0.25, 0.5),
         ("single:1", 0.2, 0.5),
         ("rr+hold", 0.5, 0.96),
+        ("adaptive", 0.5, 0.96),
         ("mptcp", 0.5, 0.98),
         ("wireguard", 0.2, 0.5),
     ],
@@ -87,6 +88,10 @@ def test_a_download_is_measured_over_every_kind_of_system(laboratory, name, leas
     programs = {"mpbond": "mpbond", "wireguard": "wireguard-go"}.get(system.kind)
     sides = {f"{programs} client", f"{programs} server"} if programs else set()
     assert set(result.cpu) == {"emulator", "generators"} | sides
+    assert (result.tunnel is not None) == (system.kind == "mpbond")
+    if result.tunnel is not None:
+        assert result.tunnel.received["down"] > result.goodput["down"] * SECONDS / 8 / 1500
+        assert 0 <= result.tunnel.lost <= 0.01 * result.tunnel.sent["down"]
     used = [sum(link) > RATE / 8 * SECONDS / 10 for link in result.timeline.down]
     if system.one_link:
         assert used == [number == result.link for number in range(2)]
@@ -106,6 +111,19 @@ def test_a_call_goes_on_beside_a_download_while_a_link_is_pulled(laboratory):
     assert gone[0] > 0
     assert gone[15] == 0
     assert result.capacity_by_link["down"][0] < result.capacity_by_link["down"][1]
+
+
+def test_a_silent_link_carries_nothing_and_then_again(laboratory):
+    result = laboratory.measure(
+        System.parse("adaptive"), WORKLOADS["silent"], seed=7, seconds=SECONDS
+    )
+    assert result.alive
+    assert result.links[0]["down"]["swallowed"] > 0
+    assert result.timeline.capacity_down[0][15] == 0
+    assert sum(result.timeline.down[0][11:19]) < sum(result.timeline.down[1][11:19]) / 4
+    after = laboratory.measure(System.parse("bare:0"), DOWNLOAD, seed=7, seconds=1.0)
+    assert after.links[0]["down"]["swallowed"] == 0
+    assert after.efficiency_of_link["down"] > 0.5
 
 
 @pytest.mark.parametrize("name", ["weighted", "mptcp", "wireguard"])
