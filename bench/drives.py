@@ -46,6 +46,7 @@ class Drive:
     seconds: float = 100.0
     demand: Demand | None = None
     remembered: float | None = None
+    cap: float = 0.0
     realtime: bool = False
     sizes: tuple[int, ...] = (SIZE,)
     seed: int = 1
@@ -94,6 +95,7 @@ class Run:
         self.rtt = RttEstimator()
         self.control = RateControl(0.0, SIZE, drive.remembered)
         self.control.realtime = drive.realtime
+        self.control.cap = drive.cap
         self.waits: list[tuple[float, float]] = []
         self.rates: list[tuple[float, float, float]] = []
         self.lost = 0

@@ -5,107 +5,129 @@ radio drops whatever we do. So when more is lost than the path is known to lose 
 a round no more is sent than was delivered before, and no queue is made. If that makes the loss smaller,
 it was ours: `level` stays low and comes back slowly, each time later than the last. If not, it is the
 path's own, `background`, to which nobody gives way. A few losses tell nothing: a share is taken over
-as many datagrams as it takes to lose eight, and a trial that is to blame us over twice as many.
+as many datagrams as it takes to lose some eight times, and a trial that is to blame us over twice as many.
 """
 
+from collections.abc import Iterable
+
 ENOUGH = 40  # datagrams that a share of loss is taken over, at least
-LOSSES = 8  # lost datagrams that it takes to tell a share
-MOST = 400  # datagrams after which fewer lost ones do
+LOSSES = 8  # times that datagrams were lost: it takes so many to tell a share
+MOST = 2000  # datagrams after which fewer lost ones do
 SLACK = 0.01  # of loss above twice the background that is put up with
 LONGER = 2  # times as many datagrams as LOSSES took before are sent in a trial: else it was ours
 TRIAL = 0.95  # of the delivered rate is sent during the trial
 CUT = 0.5
 LOWEST = 0.1  # below this level nothing more can be gained
-STEP = 1 / 16
-HOLD = 1.0  # seconds
+RECOVERY = 4.0  # seconds from level 0 to 1
+HOLD = 1.0  # seconds at level 0 before the first try to do more
 LONGEST_HOLD = 16.0
-DOUBTED = 20.0  # seconds after which a background above SLACK is tried anew
-HIGH = 0.1  # a background above it is hardly believed
-HIGH_DOUBTED = 3.0  # seconds, then
+DOUBT = (
+    3.0  # seconds after which a background above SLACK is tried anew, doubled each time it is own
+)
+LONGEST_DOUBT = 24.0
 
 
 class Caution:
-    """How boldly a path may be filled: `level` from 0 (exactly what drains) to 1 (whatever is wanted).
+    """How boldly a path may be filled: `level` from 0 (what is known to pass) to 1 (what is wanted).
 
-    During a trial `trial` is the rate (bytes/s) to keep to, else 0.0.
+    While `level` is below 1, `safe` is the rate (bytes/s) that is known to pass, or is being tried.
     """
 
     __slots__ = (
         "_acked",
         "_before",
+        "_doubt",
+        "_events",
         "_from",
         "_hold",
         "_lost",
+        "_risen_at",
         "_tried_at",
+        "_trying",
         "_until",
         "background",
         "level",
-        "trial",
+        "safe",
     )
 
     def __init__(self) -> None:
         self.level = 1.0
-        self.trial = 0.0
+        self.safe = 0.0
         self.background = 0.0  # share of datagrams the path loses by itself
+        self._trying = False
         self._acked = 0
         self._lost = 0
+        self._events = 0  # times that some were lost: they go in bursts
         self._before = 0  # datagrams that the share before the trial was taken over
         self._from = 0  # only datagrams sent later count, by position
         self._hold = HOLD
-        self._until = float("-inf")
-        self._tried_at = float("-inf")
+        self._doubt = DOUBT
+        self._until = self._risen_at = self._tried_at = float("-inf")
 
-    def on_lost(self, position: int) -> None:
-        """A datagram was lost; `position` is where in the path's stream of bytes it was."""
-        if position > self._from:
-            self._lost += 1
+    def on_lost(self, positions: Iterable[int]) -> None:
+        """Datagrams were found lost at once; where in the path's stream of bytes they were."""
+        lost = sum(position > self._from for position in positions)
+        if lost:
+            self._lost += lost
+            self._events += 1
 
     def on_acked(self, count: int, position: int, sent: int, rate: float, now: float) -> bool:
         """`count` datagrams were acknowledged, the last at `position`; True when a trial begins.
 
         `sent` is the position one round after now, `rate` what is delivered (bytes/s).
         """
+        if self.level < 1.0 and not self._trying and now > self._until:
+            self.level = min(1.0, self.level + (now - max(self._risen_at, self._until)) / RECOVERY)
+            self._risen_at = now
         if position <= self._from:
             return False
         self._acked += count
         total = self._acked + self._lost
-        if self.trial:
-            if self._lost >= LOSSES or total >= LONGER * self._before:
+        if self._trying:
+            if self._events >= LOSSES or total >= LONGER * self._before:
                 self._judge(self._lost / total, now)
             return False
-        if total < ENOUGH or (self._lost < LOSSES and total < MOST):
+        if total < ENOUGH or (self._events < LOSSES and total < MOST):
             return False
         share = self._lost / total
-        lossy = self._lost >= LOSSES and share > 2 * self.background + SLACK
-        self._acked = self._lost = 0
+        told = self._events >= LOSSES and share > SLACK
+        lossy = told and share > 2 * self.background + SLACK
+        self._acked = self._lost = self._events = 0
         if lossy and LOWEST <= self.level < 1.0:
-            self.level = self.level * CUT if self.level * CUT >= LOWEST else 0.0
-            self._until = now + self._hold
+            self._give_way(self.level * CUT, now)
             self._from = sent
             return False
-        patience = HIGH_DOUBTED if self.background > HIGH else DOUBTED
-        doubted = share > SLACK and now - self._tried_at > patience
-        if lossy or doubted:
+        if lossy or (told and now - self._tried_at > self._doubt):
             self._before = total
             self._from = sent
             self._tried_at = now
-            self.trial = TRIAL * rate
+            self._trying = True
+            self.safe = TRIAL * rate
             self.level = 0.0
             return True
+        self.safe = max(self.safe, rate)
         if share < self.background:
             self.background += (share - self.background) / 8
-        if now >= self._until:
-            self.level = min(1.0, self.level + STEP)
         return False
 
+    def forget(self, sent: int) -> None:
+        """What was lost up to the position `sent` had another reason."""
+        self._from = sent
+        self._acked = self._lost = self._events = 0
+
     def _judge(self, share: float, now: float) -> None:
-        self.trial = 0.0
+        self._trying = False
         self.background = share
-        if self._lost < LOSSES:
-            self.level = CUT
-            self._until = now + self._hold
-            self._hold = min(2 * self._hold, LONGEST_HOLD)
+        if self._events < LOSSES:
+            self._give_way(0.0, now)
+            self._doubt = DOUBT
         else:
             self.level = 1.0
             self._hold = HOLD
-        self._acked = self._lost = 0
+            self._doubt = min(2 * self._doubt, LONGEST_DOUBT)
+        self._acked = self._lost = self._events = 0
+
+    def _give_way(self, level: float, now: float) -> None:
+        self.level = level if level >= LOWEST else 0.0
+        self._until = now + self._hold
+        self._hold = min(2 * self._hold, LONGEST_HOLD)

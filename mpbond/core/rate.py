@@ -12,11 +12,11 @@ from typing import Any
 
 from mpbond.core.caution import Caution
 from mpbond.core.delay import QueueingDelay
-from mpbond.core.delivery import Delivery, Sample
+from mpbond.core.delivery import Delivery
 from mpbond.core.minimum import WindowedMinimum
 from mpbond.core.recovery import Sent
 
-TARGET = 0.035  # seconds of queue aimed at where the path is unsteady
+TARGET = 0.040  # seconds of queue aimed at where the path is unsteady
 STEADY_TARGET = 0.008  # seconds, where it is steady
 SPREADS = 1.5  # of the queue's mean deviation come on top of what a steady path needs
 STEADY = 0.005
@@ -41,11 +41,15 @@ NEAR = 0.004
 GAINS = (1.25, 1.25, 1.5, 2.0)
 RAMP_QUEUE = 0.015
 RAMP_LIMIT = 3
-SPREAD_SPAN = 0.0
+FLAT_SLACK = 0.010
+RISING = 1.15
+FLAT_ROUNDS = 4
 OVER_LEAST = 0.25
 FLAT = 1.2
 FAST = 3.0
-LOSS_ADDED = 0.1
+STOP = 1.5
+LOSS_IGNORED = 0.05
+LOSS_ADDED = 0.4
 SPREAD_UP = 128
 SPREAD_DOWN = 64
 
@@ -68,9 +72,6 @@ class RateControl:
         self.may_drain = True
         self._half = size // 2
         self._pace = self.window / INITIAL_SPREAD
-        if remembered:
-            self.window = max(self.window, remembered * INITIAL_SPREAD)
-            self._pace = max(self._pace, remembered)
         self._sent = 0
         self._pauses = 0
         self._paused = False
@@ -84,6 +85,9 @@ class RateControl:
         self._delay = QueueingDelay(size)
         self._delivery = Delivery()
         self._best = WindowedMinimum(BEST_LEAST)  # of negative rates
+        self._stale = bool(remembered)  # the rate is from another time
+        self._flat = 0  # rounds of the ramp in which the rate did not rise
+        self._ramp_rate = 0.0
         self._round_end = 0
         self._round_queue = float("inf")
         self._round_limited = False
@@ -96,11 +100,14 @@ class RateControl:
         self._sampled = now
         self._grown = 0
         self._gain = GAINS[0]
-        self._over_since = now
+        self._over_since = self._over_from = now
         self._over_least = self._over_most = 0.0
         self._rate_before = 0.0
         self._drain_end: int | None = None
         self._draining = False
+        if remembered:
+            self._best.update(-remembered, now)
+            self._wake()
 
     @property
     def queue(self) -> float:
@@ -115,11 +122,14 @@ class RateControl:
     @property
     def target(self) -> float:
         """Seconds of queue aimed at now."""
-        if self.realtime:
-            least = REALTIME_TARGET
-        else:
-            least = min(TARGET, max(STEADY_TARGET, STEADY + SPREADS * self._spread))
+        least = self._least
         return max(least, 2 * self.size / self.rate) if self.rate else least
+
+    @property
+    def _least(self) -> float:
+        if self.realtime:
+            return REALTIME_TARGET
+        return min(TARGET, max(STEADY_TARGET, STEADY + SPREADS * self._spread))
 
     @property
     def base_rtt(self) -> float:
@@ -168,54 +178,23 @@ class RateControl:
         if top is None or top.mark is None:
             return
         position, pauses = top.mark
-        known = self.rate if self.learned else 0.0
+        known = self._believed(now) if self.learned else 0.0
         queue = self._delay.update(top.time, receive_time, top.size, known, now)
-        if queue < self._round_queue:
-            self._round_queue = queue
-        if queue < NEAR:
-            self._empty_at = now
-        deviation = min(abs(queue - self._mean), TARGET) - self._spread
-        self._spread += deviation / (SPREAD_UP if deviation > 0 else SPREAD_DOWN)
-        self._mean += (queue - self._mean) / 16
+        self._see_queue(queue, now)
         if rtt is not None:
             self._see_rtt(rtt, delay, queue, now)
-        if self.ramping:
-            span = max(self._feedback / 4, RAMP_SPAN)
-            self._queued = self._queued + 1 if queue > RAMP_QUEUE else 0
-            if self._queued >= RAMP_LIMIT:
-                self._end_ramp()
-        else:
-            span = max(self._feedback, SAMPLE_SPAN, SPREAD_SPAN * self._spread)
-        sample = self._delivery.point(receive_time, pauses, queue > STANDING, span)
-        if sample is not None:
-            self._see_rate(sample, now)
-        round_over = position > self._round_end
+        self._see_rate(receive_time, pauses, queue, now)
         after = self._sent + int(self.window)
         if self._caution.on_acked(len(newly), position, after, self.rate, now) and self.ramping:
             self._end_ramp()
-        if round_over:
-            self._end_round(now)
-        target = self.target
-        if queue <= 2 * target:
-            self._over_since = now
-            self._over_least = self._over_most = queue
-            self._rate_before = self._peak
-        else:
-            if queue < self._over_least:
-                self._over_least = queue
-            elif queue > self._over_most:
-                self._over_most = queue
-            if self._over_most > FLAT * self._over_least + 0.010:
-                self._over_since = now
-                self._over_least = self._over_most = queue
+        if position > self._round_end:
+            self._end_round()
         self._drain(position, in_flight, now)
-        self._set_window(total)
+        self._set_window(total, now)
 
     def on_lost(self, lost: Sequence[Sent], now: float) -> None:
         """Datagrams of the path were lost."""
-        for sent in lost:
-            if sent.mark is not None:
-                self._caution.on_lost(sent.mark[0])
+        self._caution.on_lost(sent.mark[0] for sent in lost if sent.mark is not None)
 
     def on_suspect(self, now: float) -> None:
         """The path has gone silent."""
@@ -224,12 +203,15 @@ class RateControl:
     def on_restored(self, now: float) -> None:
         """The path is back: begin with a good part of what it did."""
         if self._kept:
-            self._peak = self.rate = self._kept / 2
+            self._peak = self.rate = max(self._peak, self._kept / 2)
             self._best = WindowedMinimum(self._best.window)
             self._best.update(-self.rate, now)
             self._delivery.clear()
+            self._caution.forget(self._sent)
             self._kept = 0.0
-            self._set_window(0)
+            self._grown = len(GAINS) // 2
+            self._stale = False
+            self._set_window(0, now)
 
     def queue_now(self, oldest_sent: float | None, now: float) -> float:
         """Seconds of queue now, judged also by how long the oldest datagram has been under way."""
@@ -253,6 +235,8 @@ class RateControl:
             "queue": self.queue,
             "base": self.base_rtt,
             "ramping": self.ramping,
+            "loss": self._caution.background,
+            "level": self._caution.level,
         }
 
     def _see_rtt(self, rtt: float, delay: float, queue: float, now: float) -> None:
@@ -266,10 +250,46 @@ class RateControl:
             self._gap += (min(LONGEST_GAP, gap) - self._gap) / 8
         self._last_ack = now
 
-    def _see_rate(self, sample: Sample, now: float) -> None:
+    def _see_queue(self, queue: float, now: float) -> None:
+        if queue < self._round_queue:
+            self._round_queue = queue
+        if queue < NEAR:
+            self._empty_at = now
+        deviation = min(abs(queue - self._mean), TARGET) - self._spread
+        self._spread += deviation / (SPREAD_UP if deviation > 0 else SPREAD_DOWN)
+        self._mean += (queue - self._mean) / 16
+        if self.ramping:
+            self._queued = self._queued + 1 if queue > RAMP_QUEUE else 0
+            if self._queued >= RAMP_LIMIT:
+                self._end_ramp()
+        elif self._grown and queue > STOP * self.target:
+            self._stop_growing()
+        if queue <= 2 * max(self._least, 2 * self.size / max(self._rate_before, 1.0)):
+            self._over_since = self._over_from = now
+            self._over_least = self._over_most = queue
+            self._rate_before = self._peak
+            return
+        self._over_least = min(self._over_least, queue)
+        self._over_most = max(self._over_most, queue)
+        if self._over_most > FLAT * self._over_least + FLAT_SLACK:
+            self._over_since = now
+            self._over_least = self._over_most = queue
+
+    def _believed(self, now: float) -> float:
+        """The rate that the window goes by: at first a queue may as well be a longer way."""
+        if now - self._over_from < max(OVER_LEAST, 3 * self._feedback) + self._feedback:
+            return max(self._peak, self._rate_before / 2)
+        return self._peak
+
+    def _see_rate(self, receive_time: int, pauses: int, queue: float, now: float) -> None:
+        ramping = self.ramping
+        span = max(self._feedback / 4, RAMP_SPAN) if ramping else max(self._feedback, SAMPLE_SPAN)
+        sample = self._delivery.point(receive_time, pauses, queue > STANDING, span)
+        if sample is None:
+            return
         if sample.limited and not sample.saturated and sample.rate < self._peak:
             return
-        if sample.saturated and self.queue > FAST * self.target:
+        if sample.saturated and queue > FAST * self.target:
             self._best.window = max(self._feedback, SAMPLE_SPAN)
         else:
             self._best.window = max(BEST_ROUNDS * self._feedback, BEST_LEAST)
@@ -284,24 +304,38 @@ class RateControl:
             self.rate += (sample.rate - self.rate) * share
         self._sampled = now
 
-    def _end_round(self, now: float) -> None:
+    def _end_round(self) -> None:
         self._round_end = self._sent
-        grow = self._round_limited and self._round_queue < self.target / 3
+        self._stale = False
+        if self.ramping and self._round_limited:
+            if self._peak > RISING * self._ramp_rate:
+                self._ramp_rate = self._peak
+                self._flat = 0
+            else:
+                self._flat += 1
+                if self._flat >= FLAT_ROUNDS:
+                    self._end_ramp()
+        bold = self._caution.level == 1.0 and not self._draining
+        grow = bold and self._round_limited and self._round_queue < self.target / 3
         if grow:
             self._gain = GAINS[min(self._grown, len(GAINS) - 1)]
             self._grown += 1
             self._floor = self._gain * self.window
         elif self._round_limited:
-            self._gain = GAINS[0]
-            self._floor = 0.0
-            self._grown = 0
+            self._stop_growing()
         self._round_queue = float("inf")
         self._round_limited = False
 
     def _end_ramp(self) -> None:
-        self.ramping = False
+        self.ramping = self._stale = False
         self.learned = True
+        self._flat = 0
+        self._ramp_rate = 0.0
         self._best = WindowedMinimum(self._best.window)
+        self._stop_growing()
+
+    def _stop_growing(self) -> None:
+        self._gain = GAINS[0]
         self._floor = 0.0
         self._grown = 0
 
@@ -314,32 +348,34 @@ class RateControl:
                 self._drain_end = None
                 self._delay.watch()
             return
-        level = DRAIN_LEVEL * self._peak * self._feedback + self.size
+        level = DRAIN_LEVEL * self._believed(now) * self._feedback + self.size
         if self._drain_end is None and in_flight <= max(level, MINIMUM_WINDOW * self.size):
             self._drain_end = self._sent
         if self._empty_at == now or (self._drain_end is not None and position > self._drain_end):
             self._draining = False
             self._empty_at = now
-            if self._delay.fresh() > NEAR:
+            rate = self._believed(now)
+            if self._delay.fresh() > NEAR + self.size / max(rate, 1.0):
                 self._delay.rebase()
                 if self._rate_before > self._peak:
                     self._peak = self.rate = self._rate_before
                     self._best.update(-self._peak, now)
-            self._over_since = now
+            self._rate_before = self._peak
+            self._over_since = self._over_from = now
 
-    def _set_window(self, acked: int) -> None:
+    def _set_window(self, acked: int, now: float) -> None:
         span = self._feedback + self._gap
         least = MINIMUM_WINDOW * self.size
         caution = self._caution
-        rate = self._peak
+        rate = self._peak / 2 if self._stale else self._believed(now)
         target = self.target
         gain = 2.0 if self.ramping else self._gain
-        if caution.trial:
-            rate, target, gain = caution.trial, 0.0, 1.0
-        elif caution.level < 1.0:
-            rate = min(rate, self.rate) / (1 - min(caution.background, LOSS_ADDED))
+        if caution.level < 1.0:
+            rate = min(rate, caution.safe)
             target *= caution.level
             gain = 1 + (gain - 1) * caution.level
+        elif caution.background > LOSS_IGNORED:
+            rate /= 1 - min(caution.background, LOSS_ADDED)
         window = rate * (span + target)
         if self.ramping:
             if self._round_limited and not self._queued:
@@ -360,6 +396,13 @@ class RateControl:
         self._pace = min(pace, self.cap) if self.cap else pace
 
     def _wake(self) -> None:
-        self.ramping = True
-        self.window = max(float(INITIAL_WINDOW * self.size), self.window / 2)
+        """Begin again with half of what is remembered, at its own pace, as if ramping."""
+        self.ramping = self._stale = True
+        self._queued = 0
+        span = self._feedback + self._gap or INITIAL_SPREAD
+        self.window = max(float(INITIAL_WINDOW * self.size), self._peak / 2 * (span + self.target))
+        self._pace = max(self._peak, INITIAL_WINDOW * self.size / INITIAL_SPREAD)
+        if self.cap:
+            self._pace = min(self._pace, self.cap)
+        self._round_end = self._sent + int(self.window)
         self._delivery.clear()
