@@ -10,6 +10,7 @@ it is the path's capacity, whatever the application did.
 from collections import deque
 from typing import NamedTuple
 
+LEAST = 3000  # bytes; the slope over fewer says more about when they were sent
 LATE = 60.0  # seconds; a receiver's clock that falls back further has begun anew
 WRAP = 1 << 32
 
@@ -49,10 +50,12 @@ class Delivery:
         if not queued or not points:
             self._low = time
         points.append((time, self.total, pauses))
-        while len(points) > 2 and time - points[1][0] >= span:
+        while (
+            len(points) > 2 and time - points[1][0] >= span and self.total - points[1][1] >= LEAST
+        ):
             points.popleft()
         start, total, before = points[0]
-        if time - start < span:
+        if time - start < span or self.total - total < LEAST:
             return None
         return Sample((self.total - total) / (time - start), before != pauses, self._low <= start)
 

@@ -187,10 +187,14 @@ class Path:
 
     @property
     def speed(self) -> float:
-        """Bytes per second to reckon with, never 0: while ramping, what the window could carry."""
+        """Bytes per second to reckon with, never 0.
+
+        While ramping, what the window could carry; and never less than the least window in a round trip,
+        or a path that was slow once would never be tried again.
+        """
         rate = self.rate
         if not rate.ramping and rate.rate:
-            return rate.rate
+            return max(rate.rate, 2 * self.mtu / max(rate.base_rtt, 0.050))
         return max(rate.rate, rate.window / max(rate.base_rtt, 0.010))
 
     def allowance(self, now: float) -> float:
