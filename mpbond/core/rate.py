@@ -183,7 +183,7 @@ class RateControl:
         self._see_queue(queue, now)
         if rtt is not None:
             self._see_rtt(rtt, delay, queue, now)
-        self._see_rate(receive_time, pauses, queue, now)
+        self._see_rate(receive_time, pauses, queue if in_flight >= self.size else 0.0, now)
         after = self._sent + int(self.window)
         if self._caution.on_acked(len(newly), position, after, self.rate, now) and self.ramping:
             self._end_ramp()
