@@ -175,8 +175,9 @@ def _row(path: Map, session: Map, server: bool) -> tuple[str, ...]:
 def _rates(path: Map, way: str) -> str:
     """The rate of the last second, and of how much that is according to rate control."""
     now = words.megabits((path.get(way) or {}).get("rate"))
-    ramping = way == "sent" and path.get("ramping")  # then it is but the most that was ever asked
-    learned = None if ramping else (path.get("rate") or {}).get(way)
+    learned = (path.get("rate") or {}).get(way)
+    if way == "sent" and not path.get("learned", not path.get("ramping")):
+        learned = None  # it is but the most that was ever asked of the path
     return f"{now} of {words.megabits(learned)}" if learned else now
 
 

@@ -274,11 +274,18 @@ def test_rows_fit_into_100_columns(utc):
     assert len(text_of(crowded).splitlines()) > 8
 
 
-def test_a_rate_that_is_only_the_most_ever_asked_is_not_called_learned(utc):
+@pytest.mark.parametrize("unlearned", [{"ramping": True}, {"ramping": False, "learned": False}])
+def test_a_rate_that_is_only_the_most_ever_asked_is_not_called_learned(utc, unlearned):
     ramping = copy.deepcopy(CLIENT)
-    ramping["sessions"][0]["paths"] = [path("wwan0", ramping=True)]
+    ramping["sessions"][0]["paths"] = [path("wwan0", **unlearned)]
     assert " up 1.21 7.82 of 8.12 " in " ".join(text_of(ramping).split())
     assert " up 7.82 of 8.12 1.21 " in " ".join(text_of(ramping | {"role": "server"}).split())
+
+
+def test_what_was_learned_is_shown_also_while_it_is_tried_again(utc):
+    again = copy.deepcopy(CLIENT)
+    again["sessions"][0]["paths"] = [path("wwan0", ramping=True, learned=True)]
+    assert " 1.21 of 1.50 " in text_of(again)
 
 
 def test_an_empty_queue_is_said_in_two_words(utc):
