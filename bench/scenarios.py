@@ -1,7 +1,8 @@
 """The links that systems are measured on, as data: every scenario in a few lines, for both clocks.
 
 `get` makes a scenario by its name; recorded traces are read only then. "fiber_lte.0+article6.3" is one put
-together of links of others: the fibre, and the modem with the first spike. Times of spikes and steps are on
+together of links of others: the fibre, and the modem with the first spike; "cable_adsl*2" is two boxes with
+such links each. Times of spikes and steps are on
 the links' clock, on which traffic starts at 1 s: within any 30 s some of them occur. Rates are Mbit/s
 of IP packets, times of `wire` are round trips, half of them each way. Every `queue` says why it is as
 long as it is; where nothing is said it is 100 ms, what home routers and DSL lines have.
@@ -63,6 +64,8 @@ SCENARIOS: dict[str, Entry] = {}
 
 def get(name: str) -> Scenario:
     """Make a scenario; raise BenchError when there is none of that name, or its traces are missing."""
+    if name.endswith(TWICE):
+        return _in_two_boxes(name)
     if JOINT in name or PLACE in name:
         return _composed(name)
     entry = SCENARIOS.get(name)
@@ -73,7 +76,14 @@ def get(name: str) -> Scenario:
     )
 
 
-JOINT, PLACE = "+", "."
+JOINT, PLACE, TWICE = "+", ".", "*2"
+
+
+def _in_two_boxes(name: str) -> Scenario:
+    """Make a scenario of two boxes, each with links of its own like those of another one."""
+    own = get(name.removesuffix(TWICE)).links
+    further = tuple(dataclasses.replace(link, client=1) for link in own)
+    return Scenario(name=name, title=f"two boxes, each with {name}", links=own + further)
 
 
 def _composed(name: str) -> Scenario:

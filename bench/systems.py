@@ -66,9 +66,12 @@ class System:
         return cls(**values | {"name": f"{word}:{link}", "link": link, "title": title})
 
     def used(self, links: Sequence[LinkSpec], direction: str) -> tuple[int, ...]:
-        """Return the numbers of the links it uses for traffic in a direction ("down" or "up")."""
+        """Return the numbers of the links it uses for traffic in a direction ("down" or "up").
+
+        They are those of the first box; further boxes use all of their own.
+        """
         if not self.one_link:
-            return tuple(range(len(links)))
+            return tuple(number for number, link in enumerate(links) if link.client == 0)
         if self.link is None:
             return (best_link(links, direction),)
         if self.link >= len(links):

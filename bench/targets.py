@@ -195,6 +195,14 @@ def _following() -> Iterator[Target]:
             bound=0.9,
             clocks=("sim",),
         )
+        yield Target(
+            group="following",
+            scenario=f"{scenario}*2",
+            workload="fair",
+            reading="fairness",
+            bound=0.9,
+            clocks=("lab",),
+        )
 
 
 def _trouble() -> Iterator[Target]:

@@ -73,7 +73,8 @@ class Workload:
     """The number of that link. By itself it is the first one, over which a session comes up first where
     links are told in order of their round trips, as those of equal4, cable_adsl and fiber_lte are."""
     boxes: int = 1
-    """How many client boxes do it at the same time over the same links; further ones have `others` flows."""
+    """How many client boxes do it at the same time; further ones have `others` flows. In the simulator they
+    are on the same links, in the lab each has its own and the server's processor is what they share."""
     others: int = 1
     clocks: tuple[str, ...] = ("sim", "lab")
 
@@ -237,11 +238,10 @@ WORKLOADS: dict[str, Workload] = {
         ),
         Workload(
             name="fair",
-            title="two clients on the same links, one TCP flow down and thirty, CUBIC",
+            title="two clients of one server, one TCP flow down and thirty, CUBIC",
             kind="bulk",
             boxes=2,
             others=30,
-            clocks=("sim",),
         ),
     )
 }

@@ -71,6 +71,7 @@ class Load:
         self._running = contextlib.ExitStack()
         self._main: Transfer | PageLoads | UdpStream | QuicTransfer | None = None
         self._call: VoiceCall | None = None
+        self._others: list[Transfer] = []
         self._rival: Transfer | None = None
 
     def __enter__(self) -> Self:
@@ -93,7 +94,7 @@ class Load:
         """Tell all of them when the links began (s, monotonic); traffic is due from then on."""
         if self._rival is not None:
             self._rival.begin(epoch + HEARD)
-        for each in (self._main, self._call):
+        for each in (self._main, self._call, *self._others):
             if each is not None:
                 each.begin(epoch + workloads.START)
 
@@ -106,6 +107,7 @@ class Load:
             machine, doubt = _note(figures, self._main)
             machines.append(machine)
             doubts.append(doubt)
+        machines += [_note_box(figures, other.result()) for other in self._others]
         if self._call is not None:
             call = self._call.result()
             figures.voice = VoiceFigures(
@@ -181,6 +183,18 @@ class Load:
             raise LabError(f"the laboratory has no traffic of the kind {workload.kind!r}")
         if self._main is not None:
             self._running.callback(self._main.cancel)
+        for number in range(1, workload.boxes):
+            other = Transfer(
+                self._lab,
+                target=WEB,
+                client=topology.box_name(number),
+                direction=workload.direction,
+                flows=workload.others,
+                congestion=workload.congestion,
+                seconds=self._seconds,
+            )
+            self._others.append(other)
+            self._running.callback(other.cancel)
         if workload.voice:
             self._call = VoiceCall(
                 self._lab, target=WEB, client=BOX, device=device, seconds=self._seconds
@@ -223,6 +237,16 @@ def _note(
     if quic["saturated"]:
         doubt = "the QUIC generator used nearly all of a core, and was itself the limit"
     return quic, doubt
+
+
+def _note_box(figures: AppFigures, one: TransferResult) -> Machine:
+    """Note what one more box did, beside those before, and return what of it is about the machine."""
+    received = dict(figures.received)
+    (way,) = (way for way, count in received.items() if count is not None)
+    before = received[way] or 0
+    figures.boxes = [*(figures.boxes or [before]), one["bytes"]]
+    figures.received = received | {way: before + one["bytes"]}
+    return one
 
 
 def _note_stream(figures: AppFigures, one: UdpResult | QuicResult) -> None:

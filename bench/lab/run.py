@@ -32,7 +32,7 @@ from bench.lab.lab import Lab
 from bench.lab.loads import Load
 from bench.lab.namespaces import LabError
 from bench.lab.processes import cpu_seconds
-from bench.lab.systems import BOX, Counts, carrying, require
+from bench.lab.systems import Counts, carrying, require
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -256,5 +256,5 @@ def spoilt(lateness: Lateness, told: Told) -> str | None:
 
 def end_connections(lab: Lab) -> None:
     """End the TCP connections that a measurement has left, before they send anything more."""
-    for host in (BOX, "web"):
+    for host in (*dict.fromkeys(link.box for link in lab.links), "web"):
         lab.run(host, "ss", "-HtaK", check=False)

@@ -119,23 +119,29 @@ def _mpbond(
     used = system.used(specs, direction)
     weights = system.weights(specs, direction)
     settings: dict[str, Any] = {"scheduler": system.scheduler, "hold": system.hold}
-    sides = ("client", "server")
+    boxes = sorted({spec.client for spec in specs})
+    sides = [*map(topology.box_name, boxes), "server"]
     for side in sides:
         bond.forget_log(side)
         bond.forget_state(side)  # what was learned of links is of the measurement before
     with _ended(lab, sides):
         lab.start_server(**settings)
-        lab.start_client(
-            links=[lab.links[link].name for link in used],
-            link={lab.links[link].name: {"weight": round(weights[link], 3)} for link in used},
-            default_route=True,
-            when_down="block",  # what goes past the tunnel is not what is measured
-            **settings,
-        )
+        for box in boxes:
+            mine = used if box == 0 else [n for n, spec in enumerate(specs) if spec.client == box]
+            lab.start_client(
+                box,
+                links=[lab.links[link].name for link in mine],
+                link={lab.links[link].name: {"weight": round(weights[link], 3)} for link in mine},
+                default_route=True,
+                when_down="block",  # what goes past the tunnel is not what is measured
+                **settings,
+            )
         yield Carrier(
             link=used[0] if system.one_link else None,
             processes={f"mpbond {side}": bond.running[side].pid for side in sides},
-            counts=lambda: {side: _counts(bond.status(side)) for side in sides},
+            counts=None
+            if len(boxes) > 1
+            else lambda: {side: _counts(bond.status(side)) for side in sides},
         )
     for side in sides:
         status, said = bond.running[side].returncode, bond.log(side)

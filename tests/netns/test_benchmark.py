@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from pathlib import Path
 
@@ -124,6 +125,20 @@ def test_a_silent_link_carries_nothing_and_then_again(laboratory):
     after = laboratory.measure(System.parse("bare:0"), DOWNLOAD, seed=7, seconds=1.0)
     assert after.links[0]["down"]["swallowed"] == 0
     assert after.efficiency_of_link["down"] > 0.5
+
+
+def test_two_boxes_are_measured_at_once_over_links_of_their_own():
+    links = (*TWO.links, *(dataclasses.replace(link, client=1) for link in TWO.links))
+    scenario = dataclasses.replace(TWO, links=links)
+    with Laboratory(scenario) as built:
+        result = built.measure(System.parse("adaptive"), WORKLOADS["fair"], seed=7, seconds=2.0)
+    assert result.valid, result.reason
+    assert len(result.boxes) == 2
+    assert min(result.boxes) > 2.0 * RATE / 8 / 2
+    assert sum(result.boxes) * 8 / 2.0 == result.goodput["down"]
+    assert {"mpbond client", "mpbond client1", "mpbond server"} < set(result.cpu)
+    carried = [sum(series) for series in result.timeline.down]
+    assert min(carried) > 2.0 * RATE / 8 / 5
 
 
 @pytest.mark.parametrize("name", ["weighted", "mptcp", "wireguard"])

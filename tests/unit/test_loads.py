@@ -40,7 +40,8 @@ def tell(monkeypatch):
     def tell(workload, scenario=ALONE, **says):
         class Fake:
             def __init__(self, _lab, *, client, **_options):
-                self._rival = client.startswith("rival")
+                self._who = "rival" if client.startswith("rival") else client
+                says.setdefault("flows", []).append(_options.get("flows"))
 
             def begin(self, start):
                 pass
@@ -49,7 +50,7 @@ def tell(monkeypatch):
                 pass
 
             def result(self):
-                told = says["rival" if self._rival else "main"]
+                told = says["main" if self._who == "client" else self._who]
                 if isinstance(told, Exception):
                     raise told
                 return told
@@ -99,6 +100,23 @@ def test_a_generator_that_was_the_limit_is_doubted(tell, workload, told, said):
     assert found.figures.received == {"down": 1000, "up": None}
     well = told | {"overrun": 0, "saturated": False}
     assert tell(workload, main=well).doubt is None
+
+
+def test_a_further_box_downloads_beside_with_flows_of_its_own(tell):
+    flows = []
+    other = transfer(bytes=900, **machine(0.07))
+    told = tell("fair", main=transfer(), client1=other, flows=flows)
+    assert flows == [1, 30]
+    assert told.figures.boxes == [1000, 900]
+    assert told.figures.received == {"down": 1900, "up": None}
+    assert told.late == 0.07
+    assert told.cpu == 1.5
+
+
+def test_without_any_generator_nothing_is_told_and_nothing_was_late(tell):
+    told = tell("idle")
+    assert told.figures.received == {"down": None, "up": None}
+    assert (told.late, told.cpu, told.doubt) == (0.0, 0, None)
 
 
 def test_a_rival_that_took_its_part_counts_for_nothing_but_how_late_it_was(tell):

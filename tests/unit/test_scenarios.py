@@ -77,9 +77,18 @@ def test_a_scenario_is_put_together_of_links_of_others():
     assert scenarios.get("cable_adsl.0").links == scenarios.get("cable_adsl").links[:1]
 
 
+def test_two_boxes_have_the_same_links_each():
+    made = scenarios.get("cable_adsl*2")
+    own = scenarios.get("cable_adsl").links
+    assert made.links[:2] == own
+    assert [link.client for link in made.links] == [0, 0, 1, 1]
+    assert tuple(dataclasses.replace(link, client=0) for link in made.links[2:]) == own
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [
+        ("cable_asdl*2", "did you mean cable_adsl"),
         ("cable_adsl.2", "names no link of cable_adsl; write cable_adsl.0 to cable_adsl.1"),
         ("cable_adsl.0+fiber_lte", "names no link of fiber_lte"),
         ("cable_adsl.x", "names no link"),

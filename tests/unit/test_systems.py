@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from bench.errors import BenchError
@@ -44,6 +46,11 @@ def test_a_number_names_the_link():
 def test_systems_that_join_links_use_them_all():
     for name in ("rr", "rr+hold", "xor", "weighted", "adaptive", "redundant", "mptcp"):
         assert System.parse(name).used([CABLE, DSL], "down") == (0, 1)
+
+
+def test_links_of_a_further_box_are_not_the_first_ones():
+    other = dataclasses.replace(CABLE, client=1)
+    assert System.parse("adaptive").used([DSL, other, CABLE, other], "down") == (0, 2)
 
 
 def test_only_the_weighted_system_is_told_the_mean_rates():
