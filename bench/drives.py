@@ -27,6 +27,9 @@ OVERHEAD = 28
 ACK_SIZE = 90
 TICK = 0.001
 """Seconds; a daemon's timers are no finer."""
+PROBE_INTERVAL = 0.1
+"""Seconds between two probes of a path that answers nothing."""
+PROBE_SIZE = 64
 WARM = 1.0
 """Seconds at the start that do not count."""
 Demand = Callable[[float], float]
@@ -108,6 +111,8 @@ class Run:
         """Drive to the end."""
         drive = self.drive
         self.clock.at(0.0, self._pump)
+        for number in range(1, round(drive.seconds / PROBE_INTERVAL)):
+            self.clock.at(number * PROBE_INTERVAL, self._probe)
         for number in range(1, round(drive.seconds * 10) + 1):
             self.clock.at(number / 10, self._sample)
         self.clock.run(drive.seconds, steps=1 << 40)
@@ -127,6 +132,17 @@ class Run:
         capacity = self.link.capacity(now - 100_000_000, now) * 80 * SIZE / (SIZE + OVERHEAD)
         self.rates.append((self.clock.now, self.control.rate * 8, capacity))
 
+    def _probe(self) -> None:
+        """Ask whether the path is still there, as `core.watch` does when nothing is heard of it."""
+        oldest = self.log.oldest
+        if oldest is not None and oldest.time < self.clock.now - self.rtt.longest - PROBE_INTERVAL:
+            self._send(self.clock.now, PROBE_SIZE)
+
+    def _give_up(self, lost: list[Sent]) -> None:
+        if lost:
+            self.lost += len(lost)
+            self.control.on_lost(lost, self.clock.now)
+
     def _pump(self) -> None:
         now = self.clock.now
         control, log = self.control, self.log
@@ -140,15 +156,17 @@ class Run:
                 control.on_limited(now)
                 self._wake(ready)
                 break
-            self._send(now)
+            self._send_next(now)
         else:
             if control.release > now and log.in_flight < control.window:
                 self._wake(control.release)
 
-    def _send(self, now: float) -> None:
+    def _send_next(self, now: float) -> None:
         sizes = self.drive.sizes
-        size = sizes[self._turn % len(sizes)]
+        self._send(now, sizes[self._turn % len(sizes)])
         self._turn += 1
+
+    def _send(self, now: float, size: int) -> None:
         log = self.log
         number = log.next_number
         log.next_number += 1
@@ -191,10 +209,7 @@ class Run:
     def _detect(self) -> None:
         now = self.clock.now
         patience = max(self.rtt.smoothed, self.rtt.latest)
-        lost = self.log.detect_lost(patience, now)
-        if lost:
-            self.lost += len(lost)
-            self.control.on_lost(lost, now)
+        self._give_up(self.log.detect_lost(patience, now))
         due = self.log.loss_time(patience)
         if due is not None and (due < self._loss_at - 1e-9 or self._loss_at <= now):
             self._loss_at = due

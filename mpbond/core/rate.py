@@ -1,10 +1,22 @@
 """How much one path may have in flight, and how fast it may leave (design 6).
 
-    window = R · (feedback + target)          R: highest delivery rate of late
-    pacing = 1.25 · R
+    window = R · (feedback + target)    R: the highest delivery rate of the last three rounds
+    pacing = gain · R                   gain: 1.25, while ramping 2
 
-`feedback` is what passes from sending a datagram to being told of it, our own queue not counted: a slow
-return path is no reason to send less.
+`feedback` is what passes from sending a datagram to hearing of it, without our own queue but with the
+peer's ACK interval: neither a slow return path nor rare ACKs are a reason to send less. `target` follows
+how unsteady the queue is: on a steady link 8 ms keep it busy, on a radio drive it takes 40. With much
+more queue than that, samples are the capacity, and only the latest count.
+
+A round that was limited by the window and saw next to no queue raises the window for the next (`floor`),
+round by round faster; without, the formula has a neutral fixed point as soon as jitter reaches `target`.
+The ramp doubles until three ACKs running tell of a queue. After ten idle seconds, or with a rate
+remembered from another day, the ramp begins at half of what is known, paced at that rate. Samples taken
+while the application had nothing to send may raise R, never lower it (core.delivery); whether loss is
+ours is tried out (core.caution), and so is whether delay is queue (core.drain).
+
+`rate`, which the scheduler goes by, is R averaged over two rounds where the window is full: jitter makes
+the highest sample of several too high, by a quarter at 20 ms.
 """
 
 from collections.abc import Sequence
@@ -13,45 +25,34 @@ from typing import Any
 from mpbond.core.caution import Caution
 from mpbond.core.delay import QueueingDelay
 from mpbond.core.delivery import Delivery
+from mpbond.core.drain import LEVEL, Drain
 from mpbond.core.minimum import WindowedMinimum
 from mpbond.core.recovery import Sent
 
 TARGET = 0.040  # seconds of queue aimed at where the path is unsteady
 STEADY_TARGET = 0.008  # seconds, where it is steady
-SPREADS = 1.5  # of the queue's mean deviation come on top of what a steady path needs
-STEADY = 0.005
+STEADY = 0.005  # seconds; SPREADS times the queue's mean deviation come on top
+SPREADS = 1.5
+SPREAD_UP, SPREAD_DOWN = 128, 64  # ACKs: one sudden queue does not make a path unsteady
 REALTIME_TARGET = 0.008  # seconds, while the path carries real-time packets
-STANDING = 0.005  # seconds of queue above which the path counts as busy all the time
+STANDING = 0.005  # seconds of queue, and as SPREADS more, above which the path counts as busy
 INITIAL_WINDOW = 16  # datagrams
 MINIMUM_WINDOW = 2  # datagrams
+INITIAL_SPREAD = 0.1  # seconds over which a first window of unknown pace is spread
+BASE_SPAN = 10.0  # seconds
 SAMPLE_SPAN = 0.050  # seconds that a sample of the delivery rate spans at least
 RAMP_SPAN = 0.010  # seconds, while ramping
-BASE_SPAN = 10.0  # seconds
+BEST_ROUNDS, BEST_LEAST = 3, 0.1  # rounds and seconds that the highest rate is remembered
+RATE_ROUNDS, RATE_LEAST = 2, 0.15  # rounds and seconds that the shown rate is an average of
+FAST = 3.0  # times the target: with so much queue only the last round's rate counts
+GAINS = (1.25, 1.25, 1.5, 2.0)  # of one round of growth after the other
+STOP = 1.5  # times the target ends growth within the round
+RAMP_QUEUE, RAMP_LIMIT = 0.015, 3  # seconds of queue in as many ACKs running end the ramp,
+RISING, FLAT_ROUNDS = 1.15, 4  # and so do full rounds without so much more rate
 QUANTUM = 0.004  # seconds that a late wake-up may make up for
-INITIAL_SPREAD = 0.1  # seconds over which a first window of unknown pace is spread
 LONGEST_GAP = 0.060  # seconds between two ACKs that still count as the peer's interval
 IDLE_LIMIT = 10.0  # seconds after which what is known is too old to be sent at once
-BEST_ROUNDS = 3
-BEST_LEAST = 0.1
-RATE_ROUNDS = 2
-RATE_LEAST = 0.15
-DRAIN_AFTER = 9.0
-DRAIN_LEVEL = 0.75
-NEAR = 0.004
-GAINS = (1.25, 1.25, 1.5, 2.0)
-RAMP_QUEUE = 0.015
-RAMP_LIMIT = 3
-FLAT_SLACK = 0.010
-RISING = 1.15
-FLAT_ROUNDS = 4
-OVER_LEAST = 0.25
-FLAT = 1.2
-FAST = 3.0
-STOP = 1.5
-LOSS_IGNORED = 0.05
-LOSS_ADDED = 0.4
-SPREAD_UP = 128
-SPREAD_DOWN = 64
+LOSS_IGNORED, LOSS_ADDED = 0.05, 0.4  # background loss that is sent on top: from, at most
 
 Mark = tuple[int, int]
 """Kept with a datagram: bytes sent up to and with it, pauses before it."""
@@ -83,6 +84,7 @@ class RateControl:
         self._gap = 0.0
         self._rtt = WindowedMinimum(BASE_SPAN)
         self._delay = QueueingDelay(size)
+        self._drain = Drain(self._delay, now)
         self._delivery = Delivery()
         self._best = WindowedMinimum(BEST_LEAST)  # of negative rates
         self._stale = bool(remembered)  # the rate is from another time
@@ -93,18 +95,12 @@ class RateControl:
         self._round_limited = False
         self._floor = 0.0
         self._kept = 0.0
-        self._empty_at = now
         self._mean = 0.0
         self._spread = TARGET / 2
         self._queued = 0
         self._sampled = now
         self._grown = 0
         self._gain = GAINS[0]
-        self._over_since = self._over_from = now
-        self._over_least = self._over_most = 0.0
-        self._rate_before = 0.0
-        self._drain_end: int | None = None
-        self._draining = False
         if remembered:
             self._best.update(-remembered, now)
             self._wake()
@@ -178,7 +174,8 @@ class RateControl:
         if top is None or top.mark is None:
             return
         position, pauses = top.mark
-        known = self._believed(now) if self.learned else 0.0
+        believed = self._drain.believed(self._peak, self._feedback, now)
+        known = believed if self.learned else 0.0
         queue = self._delay.update(top.time, receive_time, top.size, known, now)
         self._see_queue(queue, now)
         if rtt is not None:
@@ -189,7 +186,7 @@ class RateControl:
             self._end_ramp()
         if position > self._round_end:
             self._end_round()
-        self._drain(position, in_flight, now)
+        self._watch_way(position, in_flight, now)
         self._set_window(total, now)
 
     def on_lost(self, lost: Sequence[Sent], now: float) -> None:
@@ -253,8 +250,6 @@ class RateControl:
     def _see_queue(self, queue: float, now: float) -> None:
         if queue < self._round_queue:
             self._round_queue = queue
-        if queue < NEAR:
-            self._empty_at = now
         deviation = min(abs(queue - self._mean), TARGET) - self._spread
         self._spread += deviation / (SPREAD_UP if deviation > 0 else SPREAD_DOWN)
         self._mean += (queue - self._mean) / 16
@@ -264,27 +259,14 @@ class RateControl:
                 self._end_ramp()
         elif self._grown and queue > STOP * self.target:
             self._stop_growing()
-        if queue <= 2 * max(self._least, 2 * self.size / max(self._rate_before, 1.0)):
-            self._over_since = self._over_from = now
-            self._over_least = self._over_most = queue
-            self._rate_before = self._peak
-            return
-        self._over_least = min(self._over_least, queue)
-        self._over_most = max(self._over_most, queue)
-        if self._over_most > FLAT * self._over_least + FLAT_SLACK:
-            self._over_since = now
-            self._over_least = self._over_most = queue
-
-    def _believed(self, now: float) -> float:
-        """The rate that the window goes by: at first a queue may as well be a longer way."""
-        if now - self._over_from < max(OVER_LEAST, 3 * self._feedback) + self._feedback:
-            return max(self._peak, self._rate_before / 2)
-        return self._peak
+        longest = max(self._least, 2 * self.size / max(self._drain.rate_before, 1.0))
+        self._drain.see(queue, 2 * longest, self._peak, now)
 
     def _see_rate(self, receive_time: int, pauses: int, queue: float, now: float) -> None:
         ramping = self.ramping
+        standing = STANDING + SPREADS * self._spread
         span = max(self._feedback / 4, RAMP_SPAN) if ramping else max(self._feedback, SAMPLE_SPAN)
-        sample = self._delivery.point(receive_time, pauses, queue > STANDING, span)
+        sample = self._delivery.point(receive_time, pauses, queue > standing, span)
         if sample is None:
             return
         if sample.limited and not sample.saturated and sample.rate < self._peak:
@@ -315,7 +297,7 @@ class RateControl:
                 self._flat += 1
                 if self._flat >= FLAT_ROUNDS:
                     self._end_ramp()
-        bold = self._caution.level == 1.0 and not self._draining
+        bold = self._caution.level == 1.0 and not self._drain.active
         grow = bold and self._round_limited and self._round_queue < self.target / 3
         if grow:
             self._gain = GAINS[min(self._grown, len(GAINS) - 1)]
@@ -339,35 +321,28 @@ class RateControl:
         self._floor = 0.0
         self._grown = 0
 
-    def _drain(self, position: int, in_flight: int, now: float) -> None:
-        if not self._draining:
-            late = now - self._empty_at > DRAIN_AFTER and self.may_drain
-            over = now - self._over_since > max(OVER_LEAST, 3 * self._feedback)
-            if self.learned and not self.ramping and (late or over):
-                self._draining = True
-                self._drain_end = None
-                self._delay.watch()
+    def _watch_way(self, position: int, in_flight: int, now: float) -> None:
+        drain = self._drain
+        if self.ramping or not self.learned:
             return
-        level = DRAIN_LEVEL * self._believed(now) * self._feedback + self.size
-        if self._drain_end is None and in_flight <= max(level, MINIMUM_WINDOW * self.size):
-            self._drain_end = self._sent
-        if self._empty_at == now or (self._drain_end is not None and position > self._drain_end):
-            self._draining = False
-            self._empty_at = now
-            rate = self._believed(now)
-            if self._delay.fresh() > NEAR + self.size / max(rate, 1.0):
-                self._delay.rebase()
-                if self._rate_before > self._peak:
-                    self._peak = self.rate = self._rate_before
-                    self._best.update(-self._peak, now)
-            self._rate_before = self._peak
-            self._over_since = self._over_from = now
+        if not drain.active:
+            drain.begin_if_due(self._feedback, self.may_drain, now)
+            return
+        rate = max(1.0, drain.believed(self._peak, self._feedback, now))
+        level = max(LEVEL * rate * self._feedback + self.size, MINIMUM_WINDOW * self.size)
+        if drain.is_over(position, self._sent, in_flight, level, now):
+            before = drain.rate_before
+            if drain.end(self.size / rate, self._peak, now) and before > self._peak:
+                self._peak = self.rate = before
+                self._best.update(-before, now)
 
     def _set_window(self, acked: int, now: float) -> None:
         span = self._feedback + self._gap
         least = MINIMUM_WINDOW * self.size
         caution = self._caution
-        rate = self._peak / 2 if self._stale else self._believed(now)
+        rate = (
+            self._peak / 2 if self._stale else self._drain.believed(self._peak, self._feedback, now)
+        )
         target = self.target
         gain = 2.0 if self.ramping else self._gain
         if caution.level < 1.0:
@@ -381,8 +356,8 @@ class RateControl:
             if self._round_limited and not self._queued:
                 window = max(window, self.window + acked)
             window = max(window, self.window)
-        elif self._draining:
-            window = max(DRAIN_LEVEL * rate * self._feedback, least)
+        elif self._drain.active:
+            window = max(LEVEL * rate * self._feedback, least)
         else:
             if caution.level == 1.0:
                 window = max(window, self._floor)
