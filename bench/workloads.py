@@ -142,6 +142,11 @@ def absences(workload: Workload, seconds: float) -> tuple[tuple[int, float, floa
     return tuple(found)
 
 
+def burst(rate: float) -> int:
+    """Return the bytes of a burst over links that carry `rate` bit/s together."""
+    return round(BURST_SHARE * BURST_EVERY * rate / 8)
+
+
 def page(number: int, seed: int) -> tuple[int, ...]:
     """Return the sizes of a page's objects in bytes; the first is its HTML."""
     draws = Draws(seed * 1_000_003 + number)
@@ -234,7 +239,6 @@ WORKLOADS: dict[str, Workload] = {
             name="bursts",
             title="a player that fetches half of what fits every 2 s over one TCP connection, CUBIC",
             kind="bursts",
-            clocks=("sim",),
         ),
         Workload(
             name="fair",

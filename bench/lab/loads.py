@@ -134,7 +134,9 @@ class Load:
 
     def _start(self) -> None:
         workload, device = self._workload, self._carrier.device
-        if workload.kind in ("bulk", "pieces"):
+        if workload.kind in ("bulk", "pieces", "bursts"):
+            rate = sum(mean_rates(self._scenario.links, workload.leading))
+            pieces = {"pieces": workloads.PIECE, "bursts": workloads.burst(rate)}
             self._main = Transfer(
                 self._lab,
                 target=WEB,
@@ -145,7 +147,8 @@ class Load:
                 mptcp=self._carrier.mptcp,
                 device=device,
                 seconds=self._seconds,
-                pieces=workloads.PIECE if workload.kind == "pieces" else None,
+                pieces=pieces.get(workload.kind),
+                every=workloads.BURST_EVERY if workload.kind == "bursts" else None,
             )
         elif workload.kind == "pages":
             self._main = PageLoads(

@@ -249,4 +249,4 @@ def headline(result: Result) -> str:
         parts.append(f"{result.pages.count} pages, p50 {result.pages.p50:.2f} s")
     if result.voice is not None and result.voice.round_trip.p95 is not None:
         parts.append(f"call p95 {result.voice.round_trip.p95 * 1e3:.0f} ms")
-    return ", ".join(parts) or "nothing arrived"
+    return ", ".join(parts) or ("nothing arrived" if has_rate(result) else "measured")

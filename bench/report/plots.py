@@ -34,6 +34,7 @@ SYSTEMS = {
     "xor": "#D55E00",
     "weighted": "#009E73",
     "adaptive": "#222222",
+    "redundant": "#882255",
 }
 STEP = 0.5
 """Seconds of a step of the plots over time."""

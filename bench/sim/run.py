@@ -213,8 +213,7 @@ class Stage:
     def _burst(self) -> int:
         """The bytes of a burst."""
         way = self.workload.leading
-        rate = sum(mean_rate(getattr(spec, way)) for spec in self._specs)
-        return round(workloads.BURST_SHARE * workloads.BURST_EVERY * rate / 8)
+        return workloads.burst(sum(mean_rate(getattr(spec, way)) for spec in self._specs))
 
     def _stream(self, window: Window) -> Stream:
         way = self.workload.leading

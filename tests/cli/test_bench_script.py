@@ -101,3 +101,18 @@ def test_other_tunnels_are_there_where_they_are_measured(script, verb):
 @pytest.mark.parametrize("status", [0, 1, 2, 3, 130])
 def test_the_status_of_a_verb_is_that_of_the_script(script, status):
     assert script("run", FAILING="run", STATUS=status)[0] == status
+
+
+def test_targets_need_root_in_namespaces_only(script):
+    status, calls = script("targets", "--only", "equal4", ID=1000)
+    assert status == 0
+    assert calls == ["namespaces no, others no", "-m bench targets --only equal4"]
+
+
+@pytest.mark.parametrize("clock", [["--clock", "lab"], ["--clock=lab"]])
+def test_targets_in_namespaces_are_entered_by_sudo(script, clock):
+    status, calls = script("targets", *clock, ID=1000)
+    assert status == 0
+    assert calls[0] == "namespaces yes, others no"
+    assert calls[-1] == " ".join(["-m bench targets", *clock])
+    assert calls[1].startswith("results:")

@@ -61,6 +61,15 @@ def test_pieces_are_fetched_one_after_the_other_on_every_connection(lab):
     assert told["bytes"] <= (told["completed"] + 5) * 50_000
 
 
+def test_pieces_can_be_asked_for_at_multiples_of_a_time_only(lab):
+    told = run(Transfer, lab, pieces=20_000, every=0.5, seconds=2.0)["down"]
+    assert told["completed"] == 4
+    assert told["bytes"] == 80_000
+    for turn in range(0, 20, 5):
+        assert sum(told["timeline"][turn : turn + 3]) == 20_000
+    assert told["alive"]
+
+
 def test_multipath_tcp_and_a_device_and_ipv6_can_be_asked_for(lab):
     before = lab.report()
     told = run(Transfer, lab, mptcp=True, device="wwan1", target=WEB6, seconds=1.0)["down"]
@@ -196,6 +205,7 @@ def test_without_a_route_nothing_begins(lab, kind):
         (Transfer, {"target": "web"}, "numeric address, which 'web' is not"),
         (Transfer, {"direction": "left"}, "not 'left'"),
         (Transfer, {"direction": "up", "pieces": 9}, "only a download can be fetched in pieces"),
+        (Transfer, {"every": 1.0}, "only pieces can be asked for every so many seconds"),
     ],
 )
 def test_what_is_not_possible_is_said_before_it_begins(lab, kind, options, complaint):

@@ -12,6 +12,7 @@ from bench.lab.systems import Carrier
 from bench.lab.traffic.meter import tardiness
 from bench.links.shape import LinkSpec
 from bench.scenarios import Scenario
+from bench.systems import mean_rates
 
 ALONE = Scenario(name="one", title="one link", links=(LinkSpec(),))
 SHARED = dataclasses.replace(ALONE, rival=0)
@@ -42,6 +43,7 @@ def tell(monkeypatch):
             def __init__(self, _lab, *, client, **_options):
                 self._who = "rival" if client.startswith("rival") else client
                 says.setdefault("flows", []).append(_options.get("flows"))
+                says.setdefault("asked", []).append((_options.get("pieces"), _options.get("every")))
 
             def begin(self, start):
                 pass
@@ -111,6 +113,13 @@ def test_a_further_box_downloads_beside_with_flows_of_its_own(tell):
     assert told.figures.received == {"down": 1900, "up": None}
     assert told.late == 0.07
     assert told.cpu == 1.5
+
+
+def test_a_player_asks_for_half_of_what_fits_every_two_seconds(tell):
+    rate = sum(mean_rates(ALONE.links, "down"))
+    asked = []
+    tell("bursts", main=transfer(), asked=asked)
+    assert asked == [(round(rate / 8), 2.0)]
 
 
 def test_without_any_generator_nothing_is_told_and_nothing_was_late(tell):

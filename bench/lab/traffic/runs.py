@@ -57,18 +57,21 @@ class Transfer(Generator):
         congestion: str = "cubic",
         mptcp: bool = False,
         pieces: int | None = None,
+        every: float | None = None,
         **place: Unpack[Place],
     ) -> None:
         """Starts `flows` connections.
 
         `direction` is where data goes: "down" (server to client), "up", or "both", which makes that
         many connections each way. `pieces` is how many bytes a client asks for at a time (down only),
-        None for all at once.
+        None for all at once; with `every` it asks at multiples of so many seconds only.
         """
         if direction not in ("down", "up", "both"):
             raise LabError(f'a direction is "down", "up" or "both", not {direction!r}')
         if pieces is not None and (direction != "down" or pieces < 1):
             raise LabError("only a download can be fetched in pieces, of 1 byte and more")
+        if every is not None and (pieces is None or every <= 0):
+            raise LabError("only pieces can be asked for every so many seconds")
         if flows < 1:
             raise LabError(f"a transfer has at least one flow, not {flows}")
         self._flows = flows
@@ -79,6 +82,7 @@ class Transfer(Generator):
             "congestion": congestion,
             "mptcp": mptcp,
             "piece": pieces,
+            "every": every,
         }
         super().__init__(lab, plan, **place)
 

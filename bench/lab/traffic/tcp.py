@@ -3,8 +3,8 @@
 A client opens every connection at the moment to begin and asks on it for bytes: a header of 12 bytes
 holds the number of the flow and how many it wants. One that asks for none sends, without end, itself.
 A client that fetches pieces asks for the next one, on the same connection, when it has the last: what
-download managers do with ranges of a file. At the end of the time both sides stop counting, read what
-the kernel knows of their connections, and reset them.
+download managers do with ranges of a file; or, as players do, at the next multiple of some time. At the end
+of the time both sides stop counting, read what the kernel knows of their connections, and reset them.
 
 Bytes are thrown away by the kernel (MSG_TRUNC), never copied. A receiver that has read pauses for a
 millisecond, as an interrupt-moderated one does: at 500 Mbit/s that leaves a few hundred wake-ups a
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import mmap
 import os
 import select
@@ -102,6 +103,9 @@ class Exchange:
         self._flows: dict[int, Flow] = {}
         self._source = memoryview(os.urandom(AT_ONCE))
         self._piece: int | None = plan["piece"]
+        self._every: float | None = plan.get("every")
+        self._asking: dict[Flow, float] = {}
+        """When which flow asks for its next piece."""
         self._listener: socket.socket | None = None
         self._living = 0
         self.meter = Meter(watch.start, watch.end)
@@ -137,7 +141,8 @@ class Exchange:
             if self._listener is None and not self._living:
                 return
             before = self.meter.bytes
-            for descriptor, happened in self._poll.poll(min(left, self._watch.until_mark())):
+            left = min(left, self._watch.until_mark(), self._ask_due())
+            for descriptor, happened in self._poll.poll(left):
                 if descriptor == sys.stdin.fileno():
                     self.ended = True
                 elif self._listener is not None and descriptor == self._listener.fileno():
@@ -205,6 +210,27 @@ class Exchange:
         flow.missing = self._piece or ENDLESS
         flow.connection.send(HEADER.pack(flow.number, flow.missing))
 
+    def _ask_later(self, flow: Flow) -> None:
+        if self._every is None:
+            self._ask(flow)
+            return
+        turn = int((time.monotonic() - self._watch.start) / self._every) + 1
+        self._asking[flow] = self._watch.start + turn * self._every
+
+    def _ask_due(self) -> float:
+        """Let flows ask whose time has come, and return how long the next one has."""
+        now, least = time.monotonic(), math.inf
+        for flow, moment in list(self._asking.items()):
+            if moment > now:
+                least = min(least, moment - now)
+                continue
+            del self._asking[flow]
+            try:
+                self._ask(flow)
+            except OSError as failure:
+                self._drop(flow, failure)
+        return least
+
     def _receive(self, flow: Flow) -> None:
         if not flow.receives:
             self._read_request(flow)
@@ -218,7 +244,7 @@ class Exchange:
             flow.missing -= count
             if not flow.missing:
                 self.completed += counted
-                self._ask(flow)
+                self._ask_later(flow)
 
     def _read_request(self, flow: Flow) -> None:
         part = flow.connection.recv(HEADER.size - len(flow.request))
