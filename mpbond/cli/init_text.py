@@ -19,15 +19,15 @@ _COMMON = """
 # are kept either way.
 # dscp = "clear"
 
-# Where changes to this system are noted, so that they are undone even after a crash.{state}
-# state_dir = "/run/mpbond"
+# Where changes to this system are noted, so that they are undone even after a crash{state}.
+# state_dir = "/var/lib/mpbond"
 
 # debug, info, warning or error
 # log_level = "info"
 """
 
-_STATE = """
-# For quotas it should be on a disk, so that it outlives a start of the machine."""
+_STATE = """,
+# and what links have carried"""
 
 _RULES = """
 # Packets that should be treated otherwise than they would be. The first rule that matches wins{whose}.

@@ -21,6 +21,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 DEFAULT_PORT: Final = 4510
 RUN_DIRECTORY: Final = Path("/run/mpbond")
+STATE_DIRECTORY: Final = Path("/var/lib/mpbond")
 SCHEDULERS: Final = ("adaptive", "redundant", "weighted", "xor", "rr")
 TIERS: Final = ("always", "overflow", "last resort")
 """When a link carries packets; its place here is the number that the wire knows."""
@@ -116,7 +117,7 @@ class ClientConfig:
     dscp: str = "clear"
     control: Path = RUN_DIRECTORY / "mpbond0.sock"
     control_group: str | None = None
-    state_dir: Path = RUN_DIRECTORY
+    state_dir: Path = STATE_DIRECTORY
     log_level: str = "info"
 
     def wants_link(self, name: str) -> bool:
@@ -163,7 +164,7 @@ class ServerConfig:
     dscp: str = "clear"
     control: Path = RUN_DIRECTORY / "mpbond0.sock"
     control_group: str | None = None
-    state_dir: Path = RUN_DIRECTORY
+    state_dir: Path = STATE_DIRECTORY
     log_level: str = "info"
 
     @property

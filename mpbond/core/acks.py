@@ -32,6 +32,7 @@ ACK_BYTES, ACK_BYTES_PER_PATH = (
 )  # of a datagram with an ACK, IP and UDP headers not forgotten
 UNLEARNED_RATE = 250_000.0  # bytes per second
 RETURN_PATHS = 2  # an ACK goes out on as many
+LAST_RESORT = 2  # the tier of paths for when no other is up
 DOUBTFUL_RETURN_PATHS = 4  # or on as many, while none of them answers in time
 OVERDUE_MARGIN = 0.010  # seconds
 NEVER = float("inf")
@@ -149,6 +150,8 @@ def return_paths(
         trusted.sort(key=_present_delay)
         return trusted[:RETURN_PATHS]
     usable = [path for path in everyone if path.usable and path.may_send(path.mtu // 4)]
+    if trusted:  # what costs money is not spent on a second copy
+        usable = [path for path in usable if path.tier < LAST_RESORT]
     doubtful = [path for path in usable if path not in trusted]
     doubtful.sort(key=lambda path: (path.badness[0], _present_delay(path)))
     count = RETURN_PATHS if trusted else DOUBTFUL_RETURN_PATHS

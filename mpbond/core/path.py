@@ -290,6 +290,7 @@ class Path:
             "window": self.rate.window,
             "target": self.rate.target,
             "ramping": self.rate.ramping,
+            "learned": self.rate.learned,
             "tier": self.tier,
             "cap": {"sent": self.cap or None, "received": self.cap_received or None},
             "repaired": stats.repaired,

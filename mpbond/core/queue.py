@@ -2,8 +2,8 @@
 
 FQ-CoDel (RFC 8290). Every flow has a queue of its own; a flow that just began, or sends so little that its
 queue was empty for a whole turn, is new and goes first; the others take turns, a QUANTUM of bytes each
-(deficit round robin). CoDel watches each flow's sojourn as its packets leave. Real-time packets stand apart,
-before everything else, in the order they came.
+(deficit round robin), a bulk flow an eighth of that and never as a new one. CoDel watches each flow's
+sojourn as its packets leave. Real-time packets stand apart, before everything else, in the order they came.
 
 A sending round starts with `begin`. A flow whose packet does not suit the paths that have room is passed
 over: it keeps its place and what it is owed, and takes part again from the next `begin` on.
@@ -24,7 +24,7 @@ from heapq import heapify, heappop, heappush, heapreplace
 
 from mpbond.core.codel import SPARED, TARGET, Codel
 from mpbond.core.ecn import mark_ce
-from mpbond.core.packet import REALTIME, Packet
+from mpbond.core.packet import BULK, REALTIME, Packet
 from mpbond.core.stats import Drops
 
 LIMIT = 1 << 20  # bytes, until somebody knows better
@@ -34,20 +34,22 @@ MAXIMUM_FLOWS = 4096  # with a queue of their own
 SHARED = 1024  # queues for flows beyond that
 IDLE_FLOWS = 256  # kept when nothing waits: most will have something again at once
 QUANTUM = 1514  # bytes: a full-size packet
+BULK_QUANTUM = QUANTUM // 8  # of a flow that asks to stand back (RFC 8622)
 _SMOOTHING = 1 / 16
 
 
 class Flow(Codel):
     """One flow's queue."""
 
-    __slots__ = ("bytes", "deficit", "key", "packets", "rank")
+    __slots__ = ("bytes", "deficit", "key", "packets", "quantum", "rank")
 
-    def __init__(self, key: int) -> None:
+    def __init__(self, key: int, quantum: int = QUANTUM) -> None:
         super().__init__()
         self.key = key
         self.packets: deque[Packet] = deque()
         self.bytes = 0
-        self.deficit = QUANTUM
+        self.quantum = quantum
+        self.deficit = quantum
         self.rank = 0  # bytes in its one valid entry of the heap
 
 
@@ -101,7 +103,7 @@ class SendQueue:
         if packet.kind == REALTIME:
             self._push_realtime(packet, size)
         else:
-            flow = self._flows.get(packet.flow) or self._open(packet.flow)
+            flow = self._flows.get(packet.flow) or self._open(packet.flow, packet.kind)
             if not flow.packets:
                 self.flows += 1
             flow.packets.append(packet)
@@ -161,7 +163,7 @@ class SendQueue:
             self._turn = None
         elif flow.deficit <= 0:
             if len(self._old) == 1 and not self._new:  # alone: it would be its turn again
-                flow.deficit += QUANTUM
+                flow.deficit += flow.quantum
             if flow.deficit <= 0:
                 self._turn = None
         return packet
@@ -214,7 +216,7 @@ class SendQueue:
         while new or old:
             flow = new[0] if new else old[0]
             if flow.deficit <= 0:
-                flow.deficit += QUANTUM
+                flow.deficit += flow.quantum
                 old.append((new or old).popleft())
             elif flow.packets:
                 self._turn = flow
@@ -225,15 +227,19 @@ class SendQueue:
                 del self._flows[old.popleft().key]
         return None
 
-    def _open(self, key: int) -> Flow:
+    def _open(self, key: int, kind: int) -> Flow:
         """Return the queue of a flow that has none of its own."""
         shared = ~(key % SHARED)
         flow = self._flows.get(shared)
         if flow is None:
             if len(self._flows) >= MAXIMUM_FLOWS:
                 key = shared
-            flow = self._flows[key] = Flow(key)
-            self._new.append(flow)
+            if kind == BULK:
+                flow = self._flows[key] = Flow(key, BULK_QUANTUM)
+                self._old.append(flow)
+            else:
+                flow = self._flows[key] = Flow(key)
+                self._new.append(flow)
             self._turn = None
         return flow
 

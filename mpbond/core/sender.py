@@ -57,7 +57,9 @@ RETRY = 0.010  # seconds after which waiting packets are looked at again, whatev
 MINIMUM_QUEUE, MAXIMUM_QUEUE = 256_000, 8_000_000  # bytes that may wait
 QUEUE_TIME = 1.0  # seconds of the learned sum that may wait
 REALTIME_MEMORY = 5.0  # seconds for which a path stays quick after a real-time packet
-PROBE_INTERVAL = 0.1  # seconds without data after which a path is asked how it is, while others carry some
+PROBE_INTERVAL = (
+    0.1  # seconds without data after which a path is asked how it is, while others carry some
+)
 _PING = frame(PING)
 
 
@@ -120,7 +122,8 @@ class Sender:
             lowest = min(path.tier for path in up)
             highest = 1 if lowest == 0 and self.scheduler.adapts else lowest
             return [path for path in up if path.tier <= highest]
-        rest = [path for path in self._paths.values() if path.may_send(CONTROL_SIZE)]
+        known = self._paths.values()
+        rest = [path for path in known if path.usable and path.may_send(CONTROL_SIZE)]
         return [min(rest, key=lambda path: path.badness)] if rest else []
 
     def hold(self) -> float:
@@ -332,9 +335,7 @@ class Sender:
         self.queue.limit = round(min(MAXIMUM_QUEUE, max(MINIMUM_QUEUE, QUEUE_TIME * total)))
         self.queue.may_drop = (learned and not learning) or now - self._busy_since > LEARNING
 
-    def _add_repairs(
-        self, batch: Batch, paths: list[Path], view: Adaptive, now: float
-    ) -> None:
+    def _add_repairs(self, batch: Batch, paths: list[Path], view: Adaptive, now: float) -> None:
         repair = self.repair
         while (packet := repair.next(now)) is not None:
             at = view.choose(paths, packet.flow, len(packet.data))
@@ -348,9 +349,7 @@ class Sender:
             if not batch.add_packet(packet, paths[at]):
                 repair.call_off(packet)
 
-    def _add_realtime(
-        self, batch: Batch, paths: list[Path], view: Adaptive, now: float
-    ) -> None:
+    def _add_realtime(self, batch: Batch, paths: list[Path], view: Adaptive, now: float) -> None:
         """Send real-time packets on the path with the least delay, and copies on the second."""
         waiting = self.queue.realtime
         while waiting:

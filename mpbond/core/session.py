@@ -404,7 +404,10 @@ class Session:
             "handshakes": self.handshakes,
             "order": self.receiver.stats.as_dict(),
             "rate": {
-                "sent": sum(path.rate.rate for path in self.paths.values() if path.up) * 8,
+                "sent": 8
+                * sum(
+                    path.rate.rate for path in self.paths.values() if path.up and path.rate.learned
+                ),
                 "received": sum(path.peer_rate or 0.0 for path in self.paths.values() if path.up),
             },
             "queue": self.sender.queue_status(now),

@@ -6,7 +6,7 @@ import pytest
 
 from mpbond.core import queue as queues
 from mpbond.core.codel import INTERVAL, SPARED, TARGET
-from mpbond.core.packet import NORMAL, REALTIME, Packet
+from mpbond.core.packet import BULK, NORMAL, REALTIME, Packet
 from mpbond.core.queue import MAXIMUM_FLOWS, MAXIMUM_PACKETS, QUANTUM, REALTIME_LIMIT, SendQueue
 from mpbond.core.stats import Drops
 from tests.packets import ipv4
@@ -120,6 +120,15 @@ def test_the_backlog_is_that_of_the_flow_of_the_head():
 
 
 # -- rounds ---------------------------------------------------------------------------------------
+
+
+def test_a_bulk_flow_gets_an_eighth_of_a_normal_one_and_all_when_it_is_alone():
+    both = [packet(1, kind=BULK) for _ in range(100)] + [packet(2) for _ in range(100)]
+    queue = queue_of(*both)
+    first = flows_of(queue.take(0.0) for _ in range(90))
+    assert first[0] == 2
+    assert 9 <= first.count(1) <= 11
+    assert flows_of(take_all(queue_of(*both[:100]))) == [1] * 100
 
 
 def test_a_flow_passed_over_waits_for_the_next_round():
