@@ -11,10 +11,20 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 from bench.links import traces
 from bench.links.link import Arrival, Link
-from bench.links.shape import Constant, Shape
+from bench.links.shape import (
+    Constant,
+    GilbertElliott,
+    Outages,
+    Policer,
+    Profile,
+    RandomLoss,
+    Shape,
+    Step,
+)
 from bench.sim.wire import Clock
 from mpbond.core.rate import RateControl
 from mpbond.core.recovery import Sent, SentLog
@@ -25,6 +35,7 @@ SIZE = 1472
 OVERHEAD = 28
 """Bytes of IPv4 and UDP headers."""
 ACK_SIZE = 90
+MEGA = 1e6
 TICK = 0.001
 """Seconds; a daemon's timers are no finer."""
 PROBE_INTERVAL = 0.1
@@ -74,6 +85,11 @@ class Outcome:
         """The wait in seconds that this share of the datagrams sent in a time did not exceed."""
         waits = sorted(wait for time, wait in self.waits if start <= time < end)
         return waits[min(len(waits) - 1, int(quantile * len(waits)))] if waits else 0.0
+
+    def learned(self, quantile: float, start: float = 2 * WARM) -> float:
+        """This quantile of the learned rate as a share of the capacity of the moment."""
+        shares = sorted(rate / most for time, rate, most in self.rates if time > start and most)
+        return shares[int(quantile * (len(shares) - 1))] if shares else 0.0
 
 
 class Watched(Link):
@@ -292,16 +308,91 @@ RECORDED = (
 )
 
 
+def over(
+    name: str,
+    rate: float | tuple[Step, ...],
+    delay: float = 0.030,
+    *,
+    jitter: float = 0.0,
+    **more: Any,
+) -> Drive:
+    """A link of `rate` (Mbit/s, or steps), `delay` and `jitter` (s) each way.
+
+    `more` are fields of its shape, or of the drive.
+    """
+    of_drive = {field.name for field in dataclasses.fields(Drive)}
+    drive = {key: more.pop(key) for key in list(more) if key in of_drive}
+    shape: dict[str, Any] = {"queue": 1.0, **more}
+    shape["rate"] = Profile(rate) if isinstance(rate, tuple) else Constant(rate * MEGA)
+    back = Shape(rate=Constant(20 * MEGA), delay=delay, jitter=jitter)
+    forward = Shape(delay=delay, jitter=jitter, **shape)
+    return Drive(**{"name": name, "seconds": 30.0, "back": back, "forward": forward, **drive})
+
+
+def on_off(on: float, off: float) -> Demand:
+    """An application that sends for `on` seconds and pauses for `off`."""
+    period = on + off
+    return lambda now: now if now % period < on else (now // period + 1) * period
+
+
+def made() -> list[Drive]:
+    """Made-up links, each hard in one way."""
+    mega = MEGA
+    return [
+        over("8 Mbit/s", 8),
+        over("300 Mbit/s at 5 ms", 300, 0.0025, seconds=5.0),
+        over("0.5 Mbit/s", 0.5),
+        over("0.5 Mbit/s, real-time", 0.5, realtime=True),
+        over("8 Mbit/s, 300 ms", 8, 0.150),
+        over("20 ms of jitter", 8, 0.040, jitter=0.020),
+        over("2 % loss", 8, loss=RandomLoss(0.02)),
+        over("30 % loss", 8, loss=RandomLoss(0.3)),
+        over("losses in bursts", 8, loss=GilbertElliott(0.005, 0.2)),
+        over("a queue of 10 ms", 8, queue=0.010),
+        over("a queue of 5 packets", 8, queue=None, queue_bytes=7500),
+        over("policed to 8 Mbit/s", 50, policer=Policer(8 * mega, 30_000)),
+        over(
+            "8, 0.5, 8 Mbit/s",
+            (Step(0, 8 * mega), Step(10, mega / 2), Step(20, 8 * mega)),
+            queue=3.0,
+        ),
+        over(
+            "50 ms farther and back",
+            (Step(0, 8 * mega), Step(10, 8 * mega, delay=0.05), Step(20, 8 * mega)),
+            0.010,
+        ),
+        over(
+            "ACKs come 200 ms late",
+            8,
+            back=Shape(
+                rate=Profile((Step(0, 20 * mega), Step(8, mega, delay=0.2), Step(16, 20 * mega))),
+                delay=0.030,
+            ),
+        ),
+        over("out for 2 s", 8, outages=Outages(((10.0, 12.0),))),
+        over("1 s of sending, 1 s of none", 8, demand=on_off(1.0, 1.0)),
+        over("the same with 20 ms of jitter", 8, 0.040, jitter=0.020, demand=on_off(1.0, 1.0)),
+        over("capped at 4 of 8 Mbit/s", 8, cap=4 * mega / 8),
+        over("remembered 8, is 0.5 Mbit/s", 0.5, queue=3.0, remembered=mega),
+    ]
+
+
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("files", nargs="*", default=RECORDED)
-    options = parser.parse_args()
-    for name in options.files:
-        outcome = Run(recorded(name)).run()
+    parser = argparse.ArgumentParser(prog="python -m bench.drives", description=__doc__)
+    parser.add_argument(
+        "files", nargs="*", help="recordings; without, six of them and made-up links"
+    )
+    files = parser.parse_args().files
+    drives = [recorded(name) for name in files or RECORDED] + ([] if files else made())
+    print(f"{'':32} share   queue p50 / p95    lost   learned / capacity p5, p50, p95")
+    for drive in drives:
+        outcome = Run(drive).run()
+        error = [outcome.learned(quantile) for quantile in (0.05, 0.5, 0.95)]
         print(
-            f"{name:28} {outcome.share:.3f}  {outcome.queue(0.5) * 1e3:5.0f} /"
-            f" {outcome.queue(0.95) * 1e3:5.0f} ms  lost {outcome.lost:.3f}",
+            f"{drive.name:32} {outcome.share:.3f}  {outcome.queue(0.5) * 1e3:6.0f} /"
+            f" {outcome.queue(0.95) * 1e3:4.0f} ms   {outcome.lost:.3f}   "
+            + ", ".join(f"{value:.2f}" for value in error),
             flush=True,
         )
 

@@ -26,6 +26,7 @@ class Drain:
     __slots__ = (
         "_above_since",
         "_delay",
+        "_doubting",
         "_empty_at",
         "_end",
         "_flat_since",
@@ -40,6 +41,7 @@ class Drain:
         self.rate_before = 0.0  # bytes/s, before the delay rose
         self._delay = delay
         self._empty_at = now
+        self._doubting = False  # the drain is to tell whether the way is longer
         self._end: int | None = None  # position by which the drain shows
         self._above_since = self._flat_since = now
         self._least = self._most = 0.0
@@ -59,6 +61,11 @@ class Drain:
             self._flat_since = now
             self._least = self._most = queue
 
+    def rest(self, now: float) -> None:
+        """Nothing has been sent for long: the queue is empty."""
+        self.active = False
+        self._empty_at = self._above_since = self._flat_since = now
+
     def believed(self, rate: float, feedback: float, now: float) -> float:
         """The rate to go by (bytes/s): at first, a queue may as well be a longer way."""
         if now - self._above_since < _patience(feedback) + feedback:
@@ -68,7 +75,8 @@ class Drain:
     def begin_if_due(self, feedback: float, allowed: bool, now: float) -> None:
         """Begin a drain when it is time to; `allowed` says whether one may be made without need."""
         late = allowed and now - self._empty_at > PERIOD
-        if late or now - self._flat_since > _patience(feedback):
+        self._doubting = now - self._flat_since > _patience(feedback)
+        if late or self._doubting:
             self.active = True
             self._end = None
             self._delay.watch()
@@ -82,7 +90,7 @@ class Drain:
     def end(self, serialisation: float, rate: float, now: float) -> bool:
         """End the drain; True when the way is longer. `serialisation`: seconds of a datagram."""
         self.active = False
-        longer = self._delay.fresh() > NEAR + serialisation
+        longer = self._doubting and self._delay.fresh() > NEAR + serialisation
         if longer:
             self._delay.rebase()
         else:

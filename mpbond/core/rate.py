@@ -11,7 +11,7 @@ more queue than that, samples are the capacity, and only the latest count.
 A round that was limited by the window and saw next to no queue raises the window for the next (`floor`),
 round by round faster; without, the formula has a neutral fixed point as soon as jitter reaches `target`.
 The ramp doubles until three ACKs running tell of a queue. After ten idle seconds, or with a rate
-remembered from another day, the ramp begins at half of what is known, paced at that rate. Samples taken
+remembered from another day, the ramp begins at a quarter of what is known. Samples taken
 while the application had nothing to send may raise R, never lower it (core.delivery); whether loss is
 ours is tried out (core.caution), and so is whether delay is queue (core.drain).
 
@@ -34,6 +34,7 @@ STEADY_TARGET = 0.008  # seconds, where it is steady
 STEADY = 0.005  # seconds; SPREADS times the queue's mean deviation come on top
 SPREADS = 1.5
 SPREAD_UP, SPREAD_DOWN = 128, 64  # ACKs: one sudden queue does not make a path unsteady
+DATAGRAMS, REALTIME_DATAGRAMS = 1.5, 1.0  # full datagrams' time on the link is aimed at, at least
 REALTIME_TARGET = 0.008  # seconds, while the path carries real-time packets
 STANDING = 0.005  # seconds of queue, and as SPREADS more, above which the path counts as busy
 INITIAL_WINDOW = 16  # datagrams
@@ -52,6 +53,7 @@ RISING, FLAT_ROUNDS = 1.15, 4  # and so do full rounds without so much more rate
 QUANTUM = 0.004  # seconds that a late wake-up may make up for
 LONGEST_GAP = 0.060  # seconds between two ACKs that still count as the peer's interval
 IDLE_LIMIT = 10.0  # seconds after which what is known is too old to be sent at once
+STALE = 1 / 4  # of such a rate is begun with
 LOSS_IGNORED, LOSS_ADDED = 0.05, 0.4  # background loss that is sent on top: from, at most
 
 Mark = tuple[int, int]
@@ -119,7 +121,10 @@ class RateControl:
     def target(self) -> float:
         """Seconds of queue aimed at now."""
         least = self._least
-        return max(least, 2 * self.size / self.rate) if self.rate else least
+        if not self.rate:
+            return least
+        datagrams = REALTIME_DATAGRAMS if self.realtime else DATAGRAMS
+        return max(least, datagrams * self.size / self.rate)
 
     @property
     def _least(self) -> float:
@@ -144,6 +149,7 @@ class RateControl:
         if in_flight + self.size >= self.window:
             self._round_limited = True
         if in_flight == size and now - self._last_sent > IDLE_LIMIT:
+            self._drain.rest(now)
             self._wake()
         self._last_sent = now
         self._sent += size
@@ -260,7 +266,8 @@ class RateControl:
         elif self._grown and queue > STOP * self.target:
             self._stop_growing()
         longest = max(self._least, 2 * self.size / max(self._drain.rate_before, 1.0))
-        self._drain.see(queue, 2 * longest, self._peak, now)
+        rate = STALE * self._peak if self._stale else self._peak
+        self._drain.see(queue, 2 * longest, rate, now)
 
     def _see_rate(self, receive_time: int, pauses: int, queue: float, now: float) -> None:
         ramping = self.ramping
@@ -341,7 +348,9 @@ class RateControl:
         least = MINIMUM_WINDOW * self.size
         caution = self._caution
         rate = (
-            self._peak / 2 if self._stale else self._drain.believed(self._peak, self._feedback, now)
+            STALE * self._peak
+            if self._stale
+            else self._drain.believed(self._peak, self._feedback, now)
         )
         target = self.target
         gain = 2.0 if self.ramping else self._gain
@@ -371,12 +380,14 @@ class RateControl:
         self._pace = min(pace, self.cap) if self.cap else pace
 
     def _wake(self) -> None:
-        """Begin again with half of what is remembered, at its own pace, as if ramping."""
+        """Begin again with a part of what is remembered, ramping."""
         self.ramping = self._stale = True
         self._queued = 0
         span = self._feedback + self._gap or INITIAL_SPREAD
-        self.window = max(float(INITIAL_WINDOW * self.size), self._peak / 2 * (span + self.target))
-        self._pace = max(self._peak, INITIAL_WINDOW * self.size / INITIAL_SPREAD)
+        self.window = max(
+            float(INITIAL_WINDOW * self.size), STALE * self._peak * (span + self.target)
+        )
+        self._pace = max(2 * STALE * self._peak, INITIAL_WINDOW * self.size / INITIAL_SPREAD)
         if self.cap:
             self._pace = min(self._pace, self.cap)
         self._round_end = self._sent + int(self.window)

@@ -1,0 +1,72 @@
+"""Whose loss it is."""
+
+import random
+
+import pytest
+
+from mpbond.core.caution import TRIAL, Caution
+
+SIZE = 1000
+
+
+def drive(lose, seconds, rate=1e6, pace=1.25, seed=5):
+    """Send over a path of `rate` bytes/s, `pace` times that where allowed; `lose(sent rate)` is a share.
+
+    Returns the caution and the share lost in the last quarter.
+    """
+    rng = random.Random(seed)
+    caution = Caution()
+    position, now, lost, late = 0, 0.0, 0, [0, 0]
+    while now < seconds:
+        now += 0.01
+        sending = rate * (1 + (pace - 1) * caution.level)
+        if caution.level < 1:
+            sending = min(sending, caution.safe * (1 + (pace - 1) * caution.level))
+        share = lose(sending)
+        count = round(sending * 0.01 / SIZE)
+        losses = [rng.random() < share for _ in range(count)]
+        position += count * SIZE
+        lost = sum(losses)
+        if lost:
+            caution.on_lost([position] * lost)
+        delivered = sending * (1 - lost / max(1, count))
+        caution.on_acked(count - lost, position, position, min(rate, delivered), now)
+        if now > 0.75 * seconds:
+            late[0] += lost
+            late[1] += count
+    return caution, late[0] / late[1]
+
+
+@pytest.mark.parametrize("share", [0.005, 0.02, 0.1, 0.3])
+def test_to_loss_of_the_paths_own_nobody_gives_way(share):
+    caution, _ = drive(lambda _sending: share, 30.0)
+    assert caution.level == 1.0 or caution._trying
+    assert caution.background == pytest.approx(share, rel=0.8, abs=0.01)
+
+
+def test_loss_that_goes_away_when_less_is_sent_is_ours():
+    caution, late = drive(lambda sending: max(0.0, 1 - 1e6 / sending), 30.0)
+    assert late < 0.01
+    assert caution.level < 1.0
+
+
+def test_both_together_are_told_apart():
+    caution, late = drive(lambda sending: 0.03 + max(0.0, 1 - 1e6 / sending), 30.0)
+    assert late < 0.06
+    assert caution.background == pytest.approx(0.03, abs=0.03)
+
+
+def test_a_trial_sends_a_little_less_than_was_delivered():
+    caution = Caution()
+    for number in range(8):
+        caution.on_lost([1000 + number])
+    assert caution.on_acked(100, 2000, 3000, 5e5, 1.0)
+    assert caution.level == 0.0
+    assert caution.safe == TRIAL * 5e5
+
+
+def test_a_burst_of_loss_is_no_share():
+    caution = Caution()
+    caution.on_lost(range(1000, 1030))
+    assert not caution.on_acked(100, 2000, 3000, 5e5, 1.0)
+    assert caution.level == 1.0
