@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from bench.results import Result
 
+CLOSE = ("efficiency", "voice_300")
 REACHED, MISSED, UNKNOWN = "reached", "missed", "no figure"
 
 
@@ -94,8 +95,8 @@ class Row:
 
 
 def write(metric: Metric, value: float) -> str:
-    """Return a number with one digit more than in tables of reports, for bounds lie close."""
-    return f"{value:,.{metric.digits + (metric.name == 'efficiency')}f}"
+    """Return a number as in tables of reports, with one digit more where bounds lie close."""
+    return f"{value:,.{metric.digits + (metric.name in CLOSE)}f}"
 
 
 class Board:
