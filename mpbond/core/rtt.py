@@ -1,9 +1,7 @@
-"""Round-trip time and relative one-way delay of a path.
+"""Round-trip time of a path, as in RFC 6298 and RFC 9002, section 5.
 
-`RttEstimator` is RFC 6298/RFC 9002 section 5: smoothed RTT and its mean deviation, with the peer's own
-delay taken off. `OneWayDelay` compares the receiver's clock with ours: receive time minus send time has
-an unknown constant offset, which cancels against the smallest value of the last 10 s, so what remains
-is the path's queueing delay in that direction, undisturbed by the return path.
+`RttEstimator` keeps the smoothed RTT and its mean deviation, with the peer's own delay taken off. It
+depends on the return path an ACK took; queueing in our own direction is `core.delay`'s matter.
 """
 
 from mpbond.core.minimum import WindowedMinimum
@@ -59,31 +57,3 @@ class RttEstimator:
             return
         self.variation += (abs(self.smoothed - sample) - self.variation) / 4
         self.smoothed += (sample - self.smoothed) / 8
-
-
-class OneWayDelay:
-    """Queueing delay (seconds) of one direction, from the peer's receive times."""
-
-    __slots__ = ("_epoch", "_minimum", "latest")
-
-    def __init__(self) -> None:
-        self._epoch: int | None = None
-        self._minimum = WindowedMinimum(MINIMUM_WINDOW)
-        self.latest = 0.0
-
-    @property
-    def queueing(self) -> float:
-        """Seconds by which the latest one-way delay exceeds the smallest of the last 10 s."""
-        value = self._minimum.value
-        return 0.0 if value is None else max(0.0, self.latest - value)
-
-    def update(self, sent: float, received: int, now: float) -> None:
-        """Take a datagram's send time (our seconds) and receive time (their µs, modulo 2**32)."""
-        difference = (received - round(sent * 1e6)) & 0xFFFFFFFF
-        if self._epoch is None:
-            self._epoch = difference
-        relative = (difference - self._epoch) & 0xFFFFFFFF
-        if relative >= 1 << 31:
-            relative -= 1 << 32
-        self.latest = relative / 1e6
-        self._minimum.update(self.latest, now)

@@ -1,8 +1,8 @@
-"""Smoothed RTT, its variation, and the one-way delay between clocks that know nothing of each other."""
+"""Smoothed RTT and its variation."""
 
 import pytest
 
-from mpbond.core.rtt import INITIAL_RTT, OneWayDelay, RttEstimator
+from mpbond.core.rtt import INITIAL_RTT, RttEstimator
 
 
 def test_before_the_first_sample_the_rtt_is_the_customary_third_of_a_second():
@@ -41,31 +41,3 @@ def test_a_sample_below_zero_counts_as_a_microsecond():
     rtt = RttEstimator()
     rtt.update(-0.004, 0.0)
     assert rtt.smoothed == 1e-6
-
-
-def test_without_a_sample_no_queue_is_seen():
-    assert OneWayDelay().queueing == 0.0
-
-
-@pytest.mark.parametrize("offset", [0, 1, 4_000_000_000, 0xFFFFFFFF, 123_456_789_012_345])
-def test_queueing_is_what_comes_on_top_of_the_smallest_delay_whatever_the_peers_clock_says(offset):
-    delay = OneWayDelay()
-    for sent, transit in ((0.0, 30_000), (0.1, 80_000), (0.2, 20_000), (0.3, 45_000)):
-        delay.update(sent, (offset + round(sent * 1e6) + transit) & 0xFFFFFFFF, sent + 0.05)
-    assert delay.latest == pytest.approx(0.015)  # against the first one
-    assert delay.queueing == pytest.approx(0.025)  # against the smallest
-
-
-def test_the_clock_may_wrap_between_two_samples():
-    delay = OneWayDelay()
-    delay.update(10.0, 0xFFFFFFF0, 10.0)
-    delay.update(10.1, (0xFFFFFFF0 + 100_000 + 7_000) & 0xFFFFFFFF, 10.1)
-    assert delay.queueing == pytest.approx(0.007)
-
-
-def test_a_smaller_delay_than_ever_is_no_queue():
-    delay = OneWayDelay()
-    delay.update(1.0, 500_000, 1.0)
-    delay.update(2.0, 1_400_000, 2.0)
-    assert delay.queueing == 0.0
-    assert delay.latest == pytest.approx(-0.1)
