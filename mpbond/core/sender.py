@@ -170,6 +170,8 @@ class Sender:
         transmits = self._seal(builders, pair, now)
         if not (len(self.queue) or len(self.repair)):
             self._unused += [builder.path for builder in builders if builder.eliciting]
+        elif self.scheduler.adapts:
+            self.wake = _next_release(candidates, now)
         for path in self._unused:
             path.rate.on_limited(now)
         return transmits
@@ -318,13 +320,6 @@ class Sender:
         self._add_queued(batch, paths, now)
         if not scheduler.adapts:
             return
-        if len(self.queue) or len(self.repair):
-            self.wake = now + RETRY
-            for path in paths:
-                rate = path.rate
-                if now < rate.release < self.wake and path.sent.in_flight < rate.window:
-                    self.wake = rate.release
-            self.wake = max(self.wake, now + PACE_STEP)
         self._unused = [path for at, path in enumerate(paths) if view.room(at) > 0]
 
     def _bound_queue(self, paths: list[Path], now: float) -> None:
@@ -478,6 +473,16 @@ def _collect_challenges(paths: list[Path]) -> list[Builder]:
             builders.append(builder)
         path.challenges.clear()
     return builders
+
+
+def _next_release(paths: list[Path], now: float) -> float:
+    """When pacing lets the next datagram leave, on the paths whose window is open; soon, if on none."""
+    soonest = now + RETRY
+    for path in paths:
+        rate = path.rate
+        if now < rate.release < soonest and path.sent.in_flight < rate.window:
+            soonest = rate.release
+    return max(soonest, now + PACE_STEP)
 
 
 def dscp_of(packet: bytes) -> int:
