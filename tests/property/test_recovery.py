@@ -18,7 +18,7 @@ def test_acknowledging_agrees_with_sets(eliciting, acks, losing):
     log, naive = SentLog(), NaiveSentLog(sorted(eliciting))
     names = {}
     for number in sorted(eliciting):
-        names[number] = Sent(number / 1000, 10, True, (), None)
+        names[number] = Sent(number / 1000, 10)
         log.add(number, names[number])
     log.next_number = COUNT
     for largest, ranges in acks:
@@ -44,7 +44,7 @@ def test_acknowledging_agrees_with_sets(eliciting, acks, losing):
 def test_an_ack_of_any_range_costs_no_more_than_what_was_sent(largest, near, length):
     log = SentLog()
     for number in range(largest + 1):
-        log.add(number, Sent(0.0, 1, False, (), None))
+        log.add(number, Sent(0.0, 1))
     log.next_number = largest + 1
     newly, _ = log.acknowledge(largest, [(near, near + length)])
     assert len(newly) == max(0, min(largest - near, length) + 1) if near <= largest else not newly

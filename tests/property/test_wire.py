@@ -70,14 +70,14 @@ def test_a_run_of_frames_is_read_back(data, other, order, draw):
             assert shorter.data[:-1] == data[: max(0, len(shorter.data) - 1)]
 
 
-@given(u16, st.none() | st.integers(0, 65534), st.lists(blocks(), max_size=5))
-def test_an_ack_is_read_back(number, milliseconds, blocks):
+@given(u16, st.none() | st.integers(0, 32766), st.lists(blocks(), max_size=5), st.booleans())
+def test_an_ack_is_read_back(number, milliseconds, blocks, repairs):
     hold = None if milliseconds is None else milliseconds / 1000
-    frame = wire.ack_frame(AckFrame(number, hold, tuple(blocks)))
+    frame = wire.ack_frame(AckFrame(number, hold, tuple(blocks), repairs))
     ((kind, body),) = wire.parse_frames(frame).others
     read = wire.parse_ack(body)
     assert kind == wire.ACK
-    assert (read.number, read.hold) == (number, hold)
+    assert (read.number, read.hold, read.repairs) == (number, hold, repairs)
     assert [block._replace(delay=0) for block in read.blocks] == [
         block._replace(delay=0) for block in blocks
     ]

@@ -79,7 +79,7 @@ def test_the_threshold_has_an_end():
     number = 0
     for _ in range(100):
         for _ in range(MAXIMUM_PACKET_THRESHOLD + 1):
-            log.add(number, Sent(0.0, 1, False, (), None))
+            log.add(number, Sent(0.0, 1))
             number += 1
         first = number - MAXIMUM_PACKET_THRESHOLD - 1
         log.acknowledge(number - 1, [(0, number - 2 - first)])
@@ -126,6 +126,6 @@ def test_ranges_that_reach_below_zero_are_cut_off_there(ranges):
 def sent_at(*times):
     log = SentLog()
     for number, time in enumerate(times):
-        log.add(number, Sent(time, 1000, True, (), None))
+        log.add(number, Sent(time, 1000))
     log.next_number = len(times)
     return log

@@ -98,10 +98,24 @@ def test_an_ack_of_one_path_byte_by_byte():
     )
 
 
-def test_the_hold_of_an_ack_may_be_absent_and_is_cut_to_what_16_bits_say():
-    assert wire.parse_ack(wire.ack_frame(AckFrame(1, None, ()))[3:]).hold is None
-    assert wire.parse_ack(wire.ack_frame(AckFrame(1, 0.0, ()))[3:]).hold == 0.0
-    assert wire.parse_ack(wire.ack_frame(AckFrame(1, 1000.0, ()))[3:]).hold == 65.534
+@pytest.mark.parametrize("repairs", [False, True])
+def test_the_hold_of_an_ack_may_be_absent_and_is_cut_to_what_15_bits_say(repairs):
+    for told, heard in (
+        (None, None),
+        (0.0, 0.0),
+        (32.766, 32.766),
+        (32.767, 32.766),
+        (1e3, 32.766),
+    ):
+        built = wire.ack_frame(AckFrame(1, told, (), repairs))
+        assert wire.parse_ack(built[3:]) == AckFrame(1, heard, (), repairs)
+
+
+def test_the_topmost_bit_of_the_hold_says_that_the_sender_repairs():
+    built = wire.ack_frame(AckFrame(0x1_0002, 0.100, (), repairs=True))
+    assert built == bytes.fromhex("01 0005 0002 8064 00")
+    assert wire.parse_ack(bytes.fromhex("0002 0064 00")).repairs is False
+    assert wire.parse_ack(bytes.fromhex("0002 ffff 00")) == AckFrame(2, None, (), True)
 
 
 def test_a_delay_too_long_for_16_bits_says_so():
