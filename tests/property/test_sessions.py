@@ -41,6 +41,7 @@ RECEIVER = {"client": "server", "server": "client"}
 WEB = b"\x01\x02\x03\x04"
 delays = st.lists(st.integers(1, 80).map(lambda ms: ms / 1000), min_size=1, max_size=6)
 schedulers = st.sampled_from(["rr", "weighted", "xor"])
+FASTER_THAN_A_CALL = 0.004  # seconds apart: else small packets at a constant pace are real-time
 shares = st.sampled_from([0.0, 0.0, 0.02, 0.2])
 
 
@@ -61,7 +62,7 @@ def test_over_fifo_paths_what_survives_comes_in_order_and_exactly_once(
     world = world_of(*delays, scheduler=scheduler, seed=seed)
     survivors = watch_survivors(world, side)
     change_links(world, loss=loss, jitter=jitter, duplicate=copies)
-    stream(world, side, 1.0, 2.0, 0.005, size=size)
+    stream(world, side, 1.0, 2.0, FASTER_THAN_A_CALL, size=size)
     world.run(4.0, steps=50_000)
     numbers = arrived(world, RECEIVER[side])
     late = session_of(world, RECEIVER[side]).receiver.stats.late
@@ -264,8 +265,8 @@ def test_every_flow_keeps_its_order_among_many(side):
     source, destination = (own, WEB) if side == "client" else (WEB, own)
     for turn in range(20):
         batch = [
-            udp_run(1, first=turn, port=port, size=200, make=between(source, destination))[0]
-            for port in range(100)
+            udp_run(1, first=turn, port=port, size=500, make=between(source, destination))[0]
+            for port in range(1000, 1100)
         ]
         world.at(1.0 + turn * 0.02, lambda batch=batch: world.send(side, batch))
     world.run(3.0)

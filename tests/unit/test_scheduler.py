@@ -1,4 +1,7 @@
-"""The three schedulers by hand; shares and stability in general are in tests/property."""
+"""The schedulers that know no rates, by hand; shares and stability in general are in tests/property.
+
+Those that do are in test_adaptive.
+"""
 
 from dataclasses import dataclass
 
@@ -6,11 +9,16 @@ import pytest
 
 from mpbond.core.scheduler import CACHE_LIMIT, DEFAULT_SCHEDULER, SCHEDULERS
 
+BY_RULE = [name for name in SCHEDULERS if not SCHEDULERS[name].adapts]
+
 
 def test_the_schedulers_are_known_by_their_names():
-    assert list(SCHEDULERS) == ["rr", "xor", "weighted"]
-    assert DEFAULT_SCHEDULER == "weighted"
-    assert [SCHEDULERS[name].per_flow for name in SCHEDULERS] == [False, True, False]
+    assert [(name, made.name) for name, made in SCHEDULERS.items()] == [
+        (name, name) for name in ("rr", "xor", "weighted", "adaptive", "redundant")
+    ]
+    assert DEFAULT_SCHEDULER == "adaptive"
+    assert [name for name in SCHEDULERS if SCHEDULERS[name].per_flow] == ["xor"]
+    assert [name for name in SCHEDULERS if SCHEDULERS[name].adapts] == ["adaptive", "redundant"]
 
 
 def test_rr_takes_the_paths_in_turn():
@@ -75,7 +83,7 @@ def test_xor_remembers_no_more_flows_than_it_may():
     assert [scheduler.choose(both, flow, 1) for flow in range(50)] == first
 
 
-@pytest.mark.parametrize("name", list(SCHEDULERS))
+@pytest.mark.parametrize("name", BY_RULE)
 def test_a_lone_path_takes_everything(name):
     assert turns(name, paths(3), 5) == [3] * 5
 
