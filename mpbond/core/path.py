@@ -202,7 +202,7 @@ class Path:
         rate = self.rate
         if now < rate.release:
             return 0.0
-        paced = min(now - rate.release, QUANTUM) * rate._pace + self.mtu  # noqa: SLF001
+        paced = min(now - rate.release, QUANTUM) * rate._pace + self.mtu
         return min(rate.window - self.sent.in_flight, paced)
 
     def may_send(self, size: int) -> bool:
