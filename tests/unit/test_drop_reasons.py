@@ -15,6 +15,9 @@ from mpbond.core.envelope import COOKIE, HEADER, INIT, RESPONSE, VERSION, Mac1, 
 from mpbond.core.handshake import INIT_PAYLOAD_SIZE, PROLOGUE, Initiator
 from mpbond.core.keys import seal
 from mpbond.core.noise import HandshakeState, KeyPair, public_key
+from mpbond.core.queue import REALTIME_LIMIT
+from mpbond.core.sender import MINIMUM_QUEUE
+from mpbond.core.session import MAXIMUM_RULES
 from mpbond.core.wire import CLOSE_SHUTDOWN
 from tests.packets import ipv4, ipv6
 from tests.sim.worlds import (
@@ -23,6 +26,7 @@ from tests.sim.worlds import (
     drops_of,
     packets_from,
     session_of,
+    stream,
     world_of,
 )
 
@@ -62,7 +66,25 @@ def test_more_than_256_packets_without_a_session():
 def test_more_than_the_queue_holds(world, side):
     packets = packets_from(world, side, 800, size=1400)
     world.send(side, packets)
-    assert drops_of(world, side) == {"queue_full": 800 - (1 << 20) // 1400}
+    assert drops_of(world, side) == {"queue_full": 800 - MINIMUM_QUEUE // 1400}
+
+
+@SIDES
+def test_more_real_time_packets_than_may_wait(world, side):
+    world.send(side, packets_from(world, side, 200, size=500, port=53))
+    assert drops_of(world, side) == {"realtime_full": 200 - REALTIME_LIMIT // 500}
+
+
+@SIDES
+def test_a_flow_that_sends_more_than_its_link_carries(side):
+    world = world_of(0.030, scheduler="adaptive", rate=1e6)
+    count = stream(world, side, 1.0, 5.0, 0.008)  # 1.4 Mbit/s
+    world.run(10.0)
+    dropped = drops_of(world, side)
+    assert set(dropped) == {"codel"}
+    assert dropped["codel"] > 5
+    other = getattr(world, {"client": "server", "server": "client"}[side])
+    assert len(other.packets) == count - dropped["codel"]
 
 
 @SIDES
@@ -242,6 +264,29 @@ def test_offload_that_was_not_agreed(world, side, flag):
     inject(world, side, data(ipv4(), flag))
     assert drops_of(world, side) == {"offload_not_agreed": 1}
     assert getattr(world, side).packets == []
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        pytest.param({"rule": {"class": "realtime"}, "number": 1, "of": 2}, id="not the next"),
+        pytest.param({"rule": {"class": "realtime"}}, id="no number"),
+        pytest.param({"rule": {"class": "royal"}, "number": 0, "of": 1}, id="no class we know"),
+        pytest.param({"rule": 7, "number": 0, "of": 1}, id="no map"),
+    ],
+)
+def test_a_rule_that_the_server_cannot_obey(world, message):
+    inject(world, "server", wire.control_frame(next_control(world, "server"), packed(message)))
+    assert drops_of(world, "server") == {"rule_malformed": 1}
+
+
+def test_more_rules_than_a_client_may_ask_for(world):
+    first = next_control(world, "server")
+    rule = {"ports": [7000, 7000], "class": "realtime"}
+    for number in range(MAXIMUM_RULES + 3):
+        message = packed({"rule": rule, "number": number, "of": MAXIMUM_RULES + 3})
+        inject(world, "server", wire.control_frame(first + number, message))
+    assert drops_of(world, "server") == {"rule_malformed": 3}
 
 
 # -- handshakes -----------------------------------------------------------------------------------
@@ -457,6 +502,15 @@ def inject(world, side, frames, copies=1):
             socket, source, datagram, None, world.now, world.now
         )
     world.send(side, [])
+
+
+def next_control(world, side):
+    """The number of the CONTROL message that a side waits for."""
+    return session_of(world, side).control._next_received
+
+
+def packed(message):
+    return msgpack.packb(message)
 
 
 def data(packet, flags=0):
