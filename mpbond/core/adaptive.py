@@ -74,9 +74,7 @@ class Adaptive:
             total += speed
         self._total = total
 
-    def choose(
-        self, paths: Sequence[Path], flow: int, size: int, backlog: int = 0
-    ) -> int | None:
+    def choose(self, paths: Sequence[Path], flow: int, size: int, backlog: int = 0) -> int | None:
         """Return the path with the earliest predicted arrival; None to wait for a better one."""
         best, best_at, soonest, room_left = -1, NEVER, NEVER, False
         for at, path in enumerate(paths):

@@ -432,6 +432,8 @@ class ClientEndpoint(Endpoint):
         except IndexError:
             return  # the handshake that `paths_exhausted` asks for will bring this link in
         link.path_id = path.id
+        if link.remembered_down:
+            session.tell_remembered(path, link.remembered_down)
         if not link.usable:
             session.set_usable(path, False, now)
         self._dirty[session.id] = session

@@ -12,7 +12,7 @@ import msgpack
 from mpbond.core.wire import WireError, control_frame
 
 MAXIMUM_SIZE = 500  # bytes of msgpack: fits a datagram of the smallest path
-MAXIMUM_EARLY = 64  # messages that may wait for an earlier one
+MAXIMUM_EARLY = 512  # messages that may wait for an earlier one
 
 
 class ControlChannel:

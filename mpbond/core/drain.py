@@ -4,7 +4,8 @@ The minimum of the one-way delay is the measure of all queueing, and goes wrong 
 always keeps some queue never sees the empty path again: so every ten seconds, unless the path was seen
 empty anyway, it is drained for a round. And a route may become longer at a blow (a satellite changes, a
 modem hands over): all the difference then looks like queue, the window shrinks, and no less is seen. That
-shows as delay which stays flat, far above what is aimed at, while a true queue rises or falls; then a
+shows as delay which stays flat, far above what is aimed at, and as a rate that falls, while a true queue
+rises or falls, or keeps the rate up; then a
 drain is tried at once, half of the former rate is believed until it has told, and when the delay is still
 there with the path drained, it is the new minimum.
 """
@@ -18,6 +19,7 @@ EARLY = 0.25  # seconds, and as many rounds: so long flat delay is endured
 EARLY_ROUNDS = 3
 FLAT = 1.3  # times its least may be the most of flat delay,
 FLAT_SLACK = 0.015  # and so many seconds above that
+SLOWER = 0.95  # of the rate before is less: a queue of our own making would keep it up
 
 
 class Drain:
@@ -32,6 +34,7 @@ class Drain:
         "_flat_since",
         "_least",
         "_most",
+        "_rate",
         "active",
         "rate_before",
     )
@@ -44,10 +47,11 @@ class Drain:
         self._doubting = False  # the drain is to tell whether the way is longer
         self._end: int | None = None  # position by which the drain shows
         self._above_since = self._flat_since = now
-        self._least = self._most = 0.0
+        self._least = self._most = self._rate = 0.0
 
     def see(self, queue: float, limit: float, rate: float, now: float) -> None:
         """Note a queue; up to `limit` (both seconds) it is of our making. `rate`: of now, bytes/s."""
+        self._rate = rate
         if queue < NEAR:
             self._empty_at = now
         if queue <= limit:
@@ -75,7 +79,8 @@ class Drain:
     def begin_if_due(self, feedback: float, allowed: bool, now: float) -> None:
         """Begin a drain when it is time to; `allowed` says whether one may be made without need."""
         late = allowed and now - self._empty_at > PERIOD
-        self._doubting = now - self._flat_since > _patience(feedback)
+        slower = self._rate < SLOWER * self.rate_before
+        self._doubting = slower and now - self._flat_since > _patience(feedback)
         if late or self._doubting:
             self.active = True
             self._end = None

@@ -205,6 +205,14 @@ class Path:
         paced = min(now - rate.release, QUANTUM) * rate._pace + self.mtu
         return min(rate.window - self.sent.in_flight, paced)
 
+    def remember(self, rate: float, now: float) -> None:
+        """Begin with what the path could carry the last time (bits per second), if nothing is learned."""
+        if self.rate.learned or self.sent.in_flight:
+            return
+        cap = self.rate.cap
+        self.rate = RateControl(now, self.mtu, rate / 8)
+        self.rate.cap = cap
+
     def may_send(self, size: int) -> bool:
         """May a datagram of `size` bytes go to the remote address (anti-amplification)?"""
         return self.proven or self.budget >= size

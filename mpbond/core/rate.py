@@ -267,7 +267,7 @@ class RateControl:
             self._stop_growing()
         longest = max(self._least, 2 * self.size / max(self._drain.rate_before, 1.0))
         rate = STALE * self._peak if self._stale else self._peak
-        self._drain.see(queue, 2 * longest + self._gap, rate, now)
+        self._drain.see(queue, 2 * longest, rate, now)
 
     def _see_rate(self, receive_time: int, pauses: int, queue: float, now: float) -> None:
         ramping = self.ramping

@@ -105,8 +105,8 @@ class Receiver:
     ) -> tuple[bytes, dict[int, int]] | None:
         """Build the ACK of all paths in at most `room` bytes; and what it reports.
 
-        It tells the peer to use `hold`, and whether we repair what is lost. When not everything fits, the paths with news come first, with
-        fewer ranges; what was left out follows in the next one.
+        It tells the peer to use `hold`, and whether we repair what is lost. When not everything fits,
+        the paths with news come first, with fewer ranges; what was left out follows in the next one.
         """
         paths = sorted(self._paths.values(), key=lambda path: not path.received.fresh)
         self.ack_timer.on_sent(now)

@@ -52,9 +52,7 @@ class RoundRobin:
     def __init__(self) -> None:
         self._last = -1
 
-    def choose(
-        self, paths: Sequence[Candidate], flow: int, size: int, backlog: int = 0
-    ) -> int:
+    def choose(self, paths: Sequence[Candidate], flow: int, size: int, backlog: int = 0) -> int:
         """Return the path whose id follows the last one used; paths come in any order."""
         last = self._last
         best, best_turn = 0, 2 * LAST_TURN
@@ -81,9 +79,7 @@ class Weighted:
         self._credit: dict[int, float] = {}
         self._known: tuple[tuple[int, float], ...] = ()
 
-    def choose(
-        self, paths: Sequence[Candidate], flow: int, size: int, backlog: int = 0
-    ) -> int:
+    def choose(self, paths: Sequence[Candidate], flow: int, size: int, backlog: int = 0) -> int:
         """Return the path with the largest credit after this turn's earnings."""
         known = tuple((path.id, path.weight) for path in paths)
         if known != self._known:
@@ -116,9 +112,7 @@ class LayerHash:
         self._known: tuple[tuple[int, float], ...] = ()
         self._chosen: dict[int, int] = {}
 
-    def choose(
-        self, paths: Sequence[Candidate], flow: int, size: int, backlog: int = 0
-    ) -> int:
+    def choose(self, paths: Sequence[Candidate], flow: int, size: int, backlog: int = 0) -> int:
         """Return the path that the flow prefers."""
         known = tuple((path.id, path.weight) for path in paths)
         if known != self._known or len(self._chosen) >= CACHE_LIMIT:

@@ -26,7 +26,7 @@ from mpbond.core.path import Path
 from mpbond.core.queue import SendQueue
 from mpbond.core.receiver import Receiver
 from mpbond.core.recovery import Sent
-from mpbond.core.repair import Repair
+from mpbond.core.repair import REALTIME_LIFETIME, Repair
 from mpbond.core.scheduler import SCHEDULERS, Scheduler
 from mpbond.core.stats import Drops, Meter
 from mpbond.core.transmit import Transmit
@@ -89,6 +89,7 @@ class Sender:
         self._sequences = array("I", bytes(4 * LANE_COUNT))
         self._copies = TokenBucket(COPY_RATE, COPY_BURST)
         self._view = Adaptive()
+        self._turn = 0
         self._unused: list[Path] = []  # paths with room that nothing was found for
         self._busy_since = float("-inf")
         self._last_busy = float("-inf")
@@ -187,7 +188,7 @@ class Sender:
         path.rate.on_lost(lost, now)
         for sent in lost:
             self.resend.extend(sent.resend)
-            if sent.packets:
+            if sent.packets and self.repairs:
                 path.stats.repaired += self.repair.lost(sent, now)
 
     def refuse(self, path: Path, sent: Sent, now: float) -> None:
@@ -195,7 +196,7 @@ class Sender:
         if sent.resend:
             self._refused.extend(sent.resend)
             self.retry_due = now + REFUSED_PAUSE
-        if sent.packets:
+        if sent.packets and self.repairs:
             path.stats.repaired += self.repair.lost(sent, now)
 
     def retry(self, now: float) -> None:
@@ -233,7 +234,7 @@ class Sender:
         """Ask paths that carry nothing, while others do, how they are: their queues may have gone."""
         if now - self._last_busy > IDLE or not self.scheduler.adapts:
             return
-        for path in self._paths.values():
+        for path in self.candidates():
             if path.up and path.last_eliciting + PROBE_INTERVAL <= now + 1e-9 and not path.pending:
                 path.pending.append(_PING)
 
@@ -241,8 +242,26 @@ class Sender:
         """When `ask_the_idle` has something to do."""
         if now - self._last_busy > IDLE or not self.scheduler.adapts:
             return None
-        quiet = [path.last_eliciting for path in self._paths.values() if path.up]
+        quiet = [path.last_eliciting for path in self.candidates() if path.up]
         return max(now, min(quiet) + PROBE_INTERVAL) if quiet else None
+
+    def review(self) -> None:
+        """Look at the paths, once a second.
+
+        One at a time may drain its queue to see its least delay, while the others carry on; and a
+        real-time packet is worth repairing until a path is found silent and the quickest has brought it.
+        """
+        paths = list(self._paths.values())
+        if not paths:
+            return
+        self._turn += 1
+        for at, path in enumerate(paths):
+            path.rate.may_drain = at == self._turn % len(paths)
+        known = [path for path in paths if path.up and path.rtt.has_sample]
+        if known:
+            suspicion = max(path.silence_limit for path in known)
+            fastest = min(path.rtt.smoothed for path in known)
+            self.repair.realtime_lifetime = max(REALTIME_LIFETIME, suspicion + fastest)
 
     def mark_order(self, now: float) -> None:
         """Let idle paths tell the send order while others carry packets."""
@@ -357,8 +376,16 @@ class Sender:
             if packet is None or not self._send(batch, packet, path, now):
                 continue
             path.realtime_until = now + REALTIME_MEMORY
-            if len(order) > 1 and self._may_copy(paths[order[1]], size, now):
-                self._copy(batch, packet, paths[order[1]])
+            second = self._second(paths, order)
+            if second is not None and self._may_copy(second, size, now):
+                self._copy(batch, packet, second)
+
+    def _second(self, paths: list[Path], order: list[int]) -> Path | None:
+        """Where a copy goes: to a path on probation, which must prove itself, else the second-best."""
+        for path in self._paths.values():
+            if path.on_probation and path.tier == paths[order[0]].tier:
+                return path
+        return paths[order[1]] if len(order) > 1 else None
 
     def _add_queued(self, batch: Batch, paths: list[Path], now: float) -> None:
         queue, current = self.queue, None

@@ -21,8 +21,8 @@ from mpbond.core.handshake import InitRequest, Responder
 from mpbond.core.keys import CIPHERS, Keypair
 from mpbond.core.path import DEFAULT_MTU, DEFAULT_OVERHEAD, Address
 from mpbond.core.peers import Peer, Peers, destination_of, source_of
-from mpbond.core.scheduler import DEFAULT_SCHEDULER, SCHEDULERS
 from mpbond.core.rules import Rule
+from mpbond.core.scheduler import DEFAULT_SCHEDULER, SCHEDULERS
 from mpbond.core.session import Session
 from mpbond.core.transmit import Rekeyed, SessionEnded, SessionStarted, Transmit
 from mpbond.core.wire import CLOSE_REPLACED, CLOSE_REVOKED

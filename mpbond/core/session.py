@@ -19,6 +19,7 @@ from mpbond.core.path import DEFAULT_MTU, Address, Path, PathOptions
 from mpbond.core.receiver import Receiver
 from mpbond.core.roaming import Prover
 from mpbond.core.rules import Rule, rule_from_map, rule_to_map
+from mpbond.core.scheduler import SCHEDULERS
 from mpbond.core.sender import Sender
 from mpbond.core.stats import Drops, Meter
 from mpbond.core.transmit import PathChanged, Transmit
@@ -183,10 +184,12 @@ class Session:
         for number, rule in enumerate(rules):
             self.control.post({"rule": rule_to_map(rule), "number": number, "of": count})
 
-    def on_control(self, message: dict[str, Any]) -> bool:
+    def on_control(self, message: dict[str, Any], now: float) -> bool:
         """Take a CONTROL message that is about the session itself; False if it is not."""
         if "rates" in message:
             self._on_rates(message["rates"])
+        elif "remembered" in message and not self.is_client:
+            self._on_remembered(message["remembered"], now)
         elif "rules" in message and not self.is_client:
             self._rules = []
             if message["rules"] == 0:
@@ -204,15 +207,29 @@ class Session:
                 case [int(path_id), int(rate)] if path_id in self.paths:
                     self.paths[path_id].peer_rate = float(rate)
 
+    def tell_remembered(self, path: Path, rate: float) -> None:
+        """Tell the server how fast it could send on a path the last time, in bits per second."""
+        self.control.post({"remembered": [path.id, round(rate)]})
+
+    def _on_remembered(self, item: object, now: float) -> None:
+        """Begin there, unless the path has taught us better already."""
+        match item:
+            case [int(path_id), int(rate)] if path_id in self.paths and rate > 0:
+                self.paths[path_id].remember(rate, now)
+
     def _on_rule(self, message: dict[str, Any]) -> None:
         if message.get("number") != len(self._rules) or len(self._rules) >= MAXIMUM_RULES:
             self.drops["rule_malformed"] += 1
             return
         try:
-            self._rules.append(rule_from_map(message["rule"]))
+            rule = rule_from_map(message["rule"])
         except ValueError:
             self.drops["rule_malformed"] += 1
             return
+        if rule.scheduler is not None and rule.scheduler not in SCHEDULERS:
+            self.drops["rule_malformed"] += 1
+            return
+        self._rules.append(rule)
         if len(self._rules) == message.get("of"):
             self.set_rules(self._rules)
 
@@ -341,6 +358,7 @@ class Session:
             for path in self.paths.values():
                 path.turn_meters(now)
             self._tell_rates()
+            self.sender.review()
 
     def next_timeout(self, now: float) -> float:
         """When to call `handle_timeout` and `flush` again, in seconds of the same clock."""

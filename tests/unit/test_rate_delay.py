@@ -54,15 +54,16 @@ def test_a_minimum_lives_for_ten_seconds():
     assert queue == pytest.approx(0.0)
 
 
-def drained(transits, *, limit=0.02):
-    """Watch delays 50 ms apart over a path of 1 MB/s; returns the drain, and when it began."""
+def drained(transits, *, limit=0.02, slower=0.8):
+    """Watch delays 50 ms apart over a path of 1 MB/s, `slower` times as fast with a queue above the
+    limit; returns the drain, and when it began."""
     delay = QueueingDelay(SIZE)
     drain = Drain(delay, 0.0)
     began = None
     for number, transit in enumerate(transits):
         now = number * 0.05
         queue = delay.update(now, round((now + transit) * 1e6), SIZE, 0.0, now)
-        drain.see(queue, limit, 1e6, now)
+        drain.see(queue, limit, 1e6 * (slower if queue > limit else 1.0), now)
         if not drain.active:
             drain.begin_if_due(0.05, True, now)
             if drain.active:
@@ -85,6 +86,10 @@ def test_delay_that_stays_flat_far_above_the_target_is_a_longer_way():
     _, delay, began = drained([0.02] * 20 + [0.08] * 12)
     assert began == pytest.approx(0.95 + EARLY, abs=0.101)
     assert delay.queueing <= NEAR
+
+
+def test_delay_that_stays_flat_while_the_rate_is_kept_up_is_queue():
+    assert drained([0.02] * 20 + [0.08] * 60, slower=1.0)[2] is None
 
 
 def test_delay_that_rises_and_falls_is_queue():
