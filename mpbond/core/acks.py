@@ -31,6 +31,8 @@ ACK_BYTES, ACK_BYTES_PER_PATH = (
     20,
 )  # of a datagram with an ACK, IP and UDP headers not forgotten
 UNLEARNED_RATE = 250_000.0  # bytes per second
+SLOW_RATE = 62_500.0  # bytes per second: the slowest uplinks of modems
+LOPSIDED = 10  # times as fast may a link be in the other direction
 RETURN_PATHS = 2  # an ACK goes out on as many
 LAST_RESORT = 2  # the tier of paths for when no other is up
 DOUBTFUL_RETURN_PATHS = 4  # or on as many, while none of them answers in time
@@ -117,11 +119,11 @@ def ack_interval(smallest_rtt: float, ack_bytes: int = 0, return_rate: float = 0
     return min(MAXIMUM_INTERVAL, interval)
 
 
-def interval_for(paths: "Collection[Path]") -> float:
+def interval_for(paths: "Collection[Path]", now: float) -> float:
     """Return `ack_interval` for ACKs that report `paths` and go out on some of them.
 
-    How much a return path carries is not known while only ACKs go there; then it is taken for no slow one,
-    as a slow one shows itself.
+    How much a return path carries is not known while only ACKs go there. Then it is taken for a tenth of what
+    comes the other way, since the most lopsided links have a twelfth, and while nothing comes for no slow one.
     """
     smallest = NEVER
     rate = 0.0
@@ -131,7 +133,11 @@ def interval_for(paths: "Collection[Path]") -> float:
             smallest = rtt.smoothed
         if path.up:
             learned = path.rate.rate
-            rate += learned if path.rate.learned else max(learned, UNLEARNED_RATE)
+            if not path.rate.learned:
+                received = path.stats.received.rate(now) / 8
+                guess = max(SLOW_RATE, received / LOPSIDED) if received else UNLEARNED_RATE
+                learned = max(learned, guess)
+            rate += learned
     size = RETURN_PATHS * (ACK_BYTES + ACK_BYTES_PER_PATH * len(paths))
     return ack_interval(INITIAL_RTT if smallest == NEVER else smallest, size, rate)
 

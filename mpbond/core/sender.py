@@ -55,6 +55,7 @@ IDLE = 1.0  # seconds with nothing to send after which sending starts anew
 PACE_STEP = 0.001  # seconds between two wake-ups for the sake of pacing, at least
 RETRY = 0.010  # seconds after which waiting packets are looked at again, whatever happens
 MINIMUM_QUEUE, MAXIMUM_QUEUE = 256_000, 8_000_000  # bytes that may wait
+LOSSY = 0.1  # share of datagrams lost above which a path repairs nothing that another one could
 QUEUE_TIME = 1.0  # seconds of the learned sum that may wait
 REALTIME_MEMORY = 5.0  # seconds for which a path stays quick after a real-time packet
 PROBE_INTERVAL = (
@@ -352,12 +353,10 @@ class Sender:
     def _add_repairs(self, batch: Batch, paths: list[Path], view: Adaptive, now: float) -> None:
         repair = self.repair
         while (packet := repair.next(now)) is not None:
-            at = view.choose(paths, packet.flow, len(packet.data))
-            if at is None:
-                if view.full:
-                    return
-                order = [at for at in view.urgent(len(packet.data)) if view.room(at) > 0]
-                at = order[0]
+            order = [at for at in view.urgent(len(packet.data)) if view.room(at) > 0]
+            if not order:
+                return
+            at = next((at for at in order if paths[at].loss <= LOSSY), order[0])
             repair.taken()
             packet.tries += 1
             if not batch.add_packet(packet, paths[at]):

@@ -457,7 +457,7 @@ class Session:
 
     def _ack_interval(self, now: float) -> float:
         if now >= self._interval_due:
-            self._interval = interval_for(self.paths.values())
+            self._interval = interval_for(self.paths.values(), now)
             if any(path.rtt.has_sample for path in self.paths.values()):
                 self._interval_due = now + INTERVAL_KEPT
         return self._interval

@@ -113,16 +113,24 @@ def test_acks_take_a_fiftieth_of_what_the_return_paths_carry(size, rate, interva
 
 def test_six_slow_uplinks_get_acks_as_seldom_as_may_be():
     paths = [path_of(number, rtt=0.040) for number in range(6)]
-    assert interval_for(paths) < 0.015  # not known to be slow
+    assert interval_for(paths, 1.0) < 0.015  # not known to be slow
     for path in paths:
         path.rate.rate, path.rate.learned = 62_500.0, True
-    assert interval_for(paths) > 0.045
+    assert interval_for(paths, 1.0) > 0.045
+
+
+def test_uplinks_nobody_knows_are_taken_for_a_tenth_of_the_downlinks():
+    paths = [path_of(number, rtt=0.040) for number in range(6)]
+    for path in paths:
+        path.stats.received.rate(0.0)
+        path.stats.received.add(700_000)
+    assert interval_for(paths, 1.0) == pytest.approx(2 * (64 + 6 * 20) / (0.02 * 6 * 70_000))
 
 
 def test_the_quickest_path_gives_the_interval_and_one_not_measured_gives_none():
     paths = [path_of(0, rtt=0.200), path_of(1, rtt=0.100), path_of(2, rtt=None)]
-    assert interval_for(paths) == pytest.approx(0.025)
-    assert interval_for([path_of(2, rtt=None)]) == 0.050
+    assert interval_for(paths, 1.0) == pytest.approx(0.025)
+    assert interval_for([path_of(2, rtt=None)], 1.0) == 0.050
 
 
 def test_an_ack_goes_out_on_the_two_quickest_paths():
