@@ -6,6 +6,7 @@ from tests.sim.worlds import (
     arrived,
     bytes_carried,
     cut,
+    drops_of,
     paths_of,
     session_of,
     states,
@@ -88,7 +89,10 @@ def test_a_last_resort_carries_everything_when_all_else_is_down_and_only_then(si
     before = carried(world, side, 2)
     world.run(9.0)
     assert carried(world, side, 2) - before < PROBES
-    assert arrived(world, RECEIVER[side]) == list(range(count))
+    # it begins slowly, and CoDel may think that what waits meanwhile is a standing queue
+    numbers = arrived(world, RECEIVER[side])
+    assert numbers == sorted(set(numbers))
+    assert count - len(numbers) == drops_of(world, side).get("codel", 0) <= 2
 
 
 @pytest.mark.parametrize("scheduler", ["rr", "weighted", "xor"])
