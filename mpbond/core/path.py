@@ -183,7 +183,7 @@ class Path:
     @property
     def loss(self) -> float:
         """The share of datagrams lost lately."""
-        return self.stats.loss.latest
+        return self.sent.loss
 
     @property
     def speed(self) -> float:

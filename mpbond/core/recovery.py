@@ -21,7 +21,10 @@ PACKET_THRESHOLD = 3  # RFC 9002, 6.1.1
 MAXIMUM_PACKET_THRESHOLD = 64
 TIME_THRESHOLD = 9 / 8  # of the RTT; RFC 9002, 6.1.2
 GRANULARITY = 0.001  # seconds
+LOSS_MEMORY = 64  # datagrams over which the share of lost ones is taken
 REMEMBERED_LOST = 256  # datagrams; enough to see a spurious loss come back within an RTT
+
+_KEPT = 1 - 1 / LOSS_MEMORY
 
 
 class Sent:
@@ -67,6 +70,8 @@ class SentLog:
         self.acked_count = 0
         self.lost_count = 0
         self.spurious_count = 0
+        self.loss = 0.0
+        """The share lost of the last datagrams whose fate is known, newer ones weighing more."""
         self.packet_threshold = PACKET_THRESHOLD
         self._outstanding: dict[int, Sent] = {}
         self._lost: dict[int, Sent] = {}
@@ -114,6 +119,7 @@ class SentLog:
                     if number == largest:
                         top = sent
         self.acked_count += len(newly)
+        self.loss *= _KEPT ** len(newly)
         self._largest_acked = max(self._largest_acked, largest)
         self._acked.keep_newest(64)
         return Acked(newly, top)
@@ -170,6 +176,7 @@ class SentLog:
             self._lost[number] = sent
             self.in_flight -= sent.size
         self.lost_count += len(taken)
+        self.loss = 1 - (1 - self.loss) * _KEPT ** len(taken)
         while len(self._lost) > REMEMBERED_LOST:
             del self._lost[next(iter(self._lost))]
         return taken
@@ -179,6 +186,7 @@ class SentLog:
             packet.done = True
         self.spurious_count += 1
         self.lost_count -= 1
+        self.loss = max(0.0, self.loss - 1 / LOSS_MEMORY)
         self.acked_count += 1
         if self.packet_threshold < MAXIMUM_PACKET_THRESHOLD:
             self.packet_threshold += 1

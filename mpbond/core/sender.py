@@ -353,10 +353,11 @@ class Sender:
     def _add_repairs(self, batch: Batch, paths: list[Path], view: Adaptive, now: float) -> None:
         repair = self.repair
         while (packet := repair.next(now)) is not None:
-            order = [at for at in view.urgent(len(packet.data)) if view.room(at) > 0]
-            if not order:
+            order = view.urgent(len(packet.data))
+            sound = [at for at in order if paths[at].loss <= LOSSY]
+            at = next((at for at in sound or order if view.room(at) > 0), None)
+            if at is None:
                 return
-            at = next((at for at in order if paths[at].loss <= LOSSY), order[0])
             repair.taken()
             packet.tries += 1
             if not batch.add_packet(packet, paths[at]):

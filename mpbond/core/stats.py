@@ -81,15 +81,13 @@ class Meter:
 class LossMeter:
     """The share of datagrams lost, over about the last ten seconds."""
 
-    __slots__ = ("_acked", "_last", "_lost", "_time", "latest")
+    __slots__ = ("_acked", "_last", "_lost", "_time")
 
     def __init__(self) -> None:
         self._acked = 0.0
         self._lost = 0.0
         self._last = (0, 0)
         self._time: float | None = None
-        self.latest = 0.0
-        """What `fraction` answered last."""
 
     def fraction(self, acked: int, lost: int, now: float) -> float:
         """Return lost / (lost + acked) from ever-growing counters, older seconds weighing less."""
@@ -103,5 +101,4 @@ class LossMeter:
             self._last = (acked, lost)
             self._time = now
         total = self._acked + self._lost
-        self.latest = self._lost / total if total > 0 else 0.0
-        return self.latest
+        return self._lost / total if total > 0 else 0.0
