@@ -77,9 +77,9 @@ def test_a_path_that_loses_much_arrives_a_repair_later_in_proportion():
     assert chosen(clean, lossy) == 1
     lossy.rtt.update(0.070, NOW)
     repaired = lossy.rtt.smoothed + REPAIR_TIME
-    lossy.stats.loss.latest = 0.0019 / repaired
+    lossy.sent.loss = 0.0019 / repaired
     assert chosen(clean, lossy) == 1
-    lossy.stats.loss.latest = 0.0021 / repaired
+    lossy.sent.loss = 0.0021 / repaired
     assert chosen(clean, lossy) == 0
 
 
