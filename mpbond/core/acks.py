@@ -122,8 +122,9 @@ def ack_interval(smallest_rtt: float, ack_bytes: int = 0, return_rate: float = 0
 def interval_for(paths: "Collection[Path]", now: float) -> float:
     """Return `ack_interval` for ACKs that report `paths` and go out on some of them.
 
-    How much a return path carries is not known while only ACKs go there. Then it is taken for a tenth of what
-    comes the other way, since the most lopsided links have a twelfth, and while nothing comes for no slow one.
+    How much a return path carries is not known while only ACKs go there. Then it is taken for a tenth of
+    what comes the other way, since the most lopsided links have a twelfth; while nothing comes, for no slow
+    one.
     """
     smallest = NEVER
     rate = 0.0

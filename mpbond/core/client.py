@@ -209,7 +209,7 @@ class ClientEndpoint(Endpoint):
         if session is None:
             return
         if direction in ("up", "both"):
-            session.sender.set_scheduler(name)
+            session.sender.outbound.set_scheduler(name)
         if direction in ("down", "both"):
             session.control.post({"scheduler": name})
         self._dirty[session.id] = session

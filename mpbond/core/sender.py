@@ -1,43 +1,32 @@
-"""The sending half of a session: from the queue, through the scheduler, into datagrams.
+"""The sending half of a session: control frames and packets into sealed datagrams.
 
 `flush` runs once per wake-up: control frames that must leave on a certain path, the ACK on its return
-paths, frames that must arrive, then packets: what is to be repaired, real-time ones, and the queue's for as
-long as the scheduler finds a path for them. A packet is bound to a path, and gets its lane sequence and
-send order, only here. `wake` is when to try again if something has to wait for its pace.
+paths, frames that must arrive, then packets, which core.outbound binds to paths. Send order and packet
+numbers are given when datagrams are sealed. `wake` is when to try again if something waits for its pace.
 
 With a scheduler that does not adapt, send orders ascend with lane sequences, because one datagram with
 packets is open at a time: the receiver's proof of loss rests on that. With one that does, the peer is told
 that what is lost will be repaired or called off.
 """
 
-from array import array
 from collections.abc import Mapping, Sequence
 
 from mpbond.core.acks import return_paths
-from mpbond.core.adaptive import Adaptive, Redundant
 from mpbond.core.batch import Batch
-from mpbond.core.bucket import TokenBucket
 from mpbond.core.builder import Builder
-from mpbond.core.classes import Classes
-from mpbond.core.flow import flow_hash
 from mpbond.core.keys import Keypair, seal
-from mpbond.core.packet import ACKNOWLEDGEMENT, REALTIME, Packet
+from mpbond.core.outbound import Outbound, next_release
 from mpbond.core.path import Path
-from mpbond.core.queue import SendQueue
 from mpbond.core.receiver import Receiver
 from mpbond.core.recovery import Sent
-from mpbond.core.repair import REALTIME_LIFETIME, Repair
-from mpbond.core.scheduler import SCHEDULERS, Scheduler
-from mpbond.core.stats import Drops, Meter
+from mpbond.core.repair import REALTIME_LIFETIME
+from mpbond.core.stats import Drops
 from mpbond.core.transmit import Transmit
 from mpbond.core.wire import (
     HEADER_SIZE,
-    LANE_COUNT,
     ORDER,
     PING,
-    SEQUENCE_SPACE,
     TAG_SIZE,
-    UNORDERED,
     frame,
     order_frame,
 )
@@ -48,16 +37,6 @@ RETURN_PING_INTERVAL = 0.1  # seconds between eliciting datagrams on a return pa
 MARKER_INTERVAL = 0.010  # seconds between send-order markers on an idle path
 REFUSED_PAUSE = 0.1  # seconds until a frame that must arrive is tried again after a refusal
 CONTROL_SIZE = 256  # bytes an unproven address must be good for before it gets anything
-COPY_RATE, COPY_BURST = 16_000.0, 8_000.0  # bytes per second of copies that are always allowed
-COPY_SHARE = 0.1  # of a path's rate that copies may take beyond that
-LEARNING = 2.0  # seconds from a start in which the queue drops nothing
-IDLE = 1.0  # seconds with nothing to send after which sending starts anew
-PACE_STEP = 0.001  # seconds between two wake-ups for the sake of pacing, at least
-RETRY = 0.010  # seconds after which waiting packets are looked at again, whatever happens
-MINIMUM_QUEUE, MAXIMUM_QUEUE = 256_000, 8_000_000  # bytes that may wait
-LOSSY = 0.1  # share of datagrams lost above which a path repairs nothing that another one could
-QUEUE_TIME = 1.0  # seconds of the learned sum that may wait
-REALTIME_MEMORY = 5.0  # seconds for which a path stays quick after a real-time packet
 PROBE_INTERVAL = (
     0.1  # seconds without data after which a path is asked how it is, while others carry some
 )
@@ -70,48 +49,22 @@ class Sender:
     def __init__(
         self, paths: Mapping[int, Path], session: bytes, seed: int, scheduler: str, drops: Drops
     ) -> None:
-        self.queue = SendQueue(drops)
-        self.classes = Classes()
-        self.scheduler: Scheduler = SCHEDULERS[scheduler]()
+        self.outbound = Outbound(paths, seed, scheduler, drops, self.require)
         self.copy_dscp = False  # the inner DSCP becomes the outer one
         self.hold_override: float | None = None  # seconds the configuration pins, None = learned
         self.resend: list[bytes] = []  # frames that must arrive, on whichever path
         self.retry_due: float | None = None  # when to call `retry`
         self.wake: float | None = None  # when to flush again
-        self.packets = Meter()
-        self.repair = Repair(self.require)
-        self._others: dict[str, Scheduler] = {}  # by name, where rules ask for them
         self._refused: list[bytes] = []
         self._paths = paths
         self._session = session
-        self._seed = seed
-        self._drops = drops
         self._order = 0
-        self._sequences = array("I", bytes(4 * LANE_COUNT))
-        self._copies = TokenBucket(COPY_RATE, COPY_BURST)
-        self._view = Adaptive()
         self._turn = 0
-        self._unused: list[Path] = []  # paths with room that nothing was found for
-        self._busy_since = float("-inf")
-        self._last_busy = float("-inf")
 
     @property
     def repairs(self) -> bool:
         """Is what is lost sent again or called off? Then the peer need not prove losses."""
-        return self.scheduler.adapts and self.hold_override != 0
-
-    def enqueue(self, packets: list[bytes], now: float) -> None:
-        """Put packets into the send queue; what does not fit is dropped and counted."""
-        if not packets:
-            return
-        if now - self._last_busy > IDLE:
-            self._busy_since = now
-        self._last_busy = now
-        seed, queue, classify = self._seed, self.queue, self.classes.classify
-        for data in packets:
-            flow = flow_hash(data, seed)
-            kind, scheduler = classify(data, flow, now)
-            queue.push(Packet(data, flow, kind, now, scheduler))
+        return self.outbound.scheduler.adapts and self.hold_override != 0
 
     def candidates(self) -> list[Path]:
         """The paths that may carry packets now: those up, else the least bad one, else none.
@@ -122,7 +75,7 @@ class Sender:
         up = [path for path in self._paths.values() if path.up]
         if up:
             lowest = min(path.tier for path in up)
-            highest = 1 if lowest == 0 and self.scheduler.adapts else lowest
+            highest = 1 if lowest == 0 and self.outbound.scheduler.adapts else lowest
             return [path for path in up if path.tier <= highest]
         known = self._paths.values()
         rest = [path for path in known if path.usable and path.may_send(CONTROL_SIZE)]
@@ -151,11 +104,12 @@ class Sender:
     def flush(self, receiver: Receiver, pair: Keypair, now: float) -> list[Transmit]:
         """Build everything that can leave now."""
         self.wake = None
-        self.repair.flush()
+        self.outbound.repair.flush()
         waiting = [path for path in self._paths.values() if path.pending or path.challenges]
         due = receiver.ack_timer.due
         ack_due = due is not None and due <= now + 1e-9
-        packets = len(self.queue) or len(self.repair)
+        outbound = self.outbound
+        packets = len(outbound)
         if not (waiting or ack_due or self.resend or packets):
             return []
         candidates = self.candidates()
@@ -165,16 +119,16 @@ class Sender:
             self._add_ack(batch, candidates, receiver, now)
         self._add_pending(batch, waiting)
         self._add_resends(batch, candidates)
-        self._unused = []
+        outbound.unused = []
         if candidates and packets:
-            self._add_packets(batch, candidates, now)
+            outbound.bind(batch, candidates, now)
         builders = batch.finish()
         transmits = self._seal(builders, pair, now)
-        if not (len(self.queue) or len(self.repair)):
-            self._unused += [builder.path for builder in builders if builder.eliciting]
-        elif self.scheduler.adapts:
-            self.wake = _next_release(candidates, now)
-        for path in self._unused:
+        if not len(outbound):
+            outbound.unused += [builder.path for builder in builders if builder.eliciting]
+        elif outbound.scheduler.adapts:
+            self.wake = next_release(candidates, now)
+        for path in outbound.unused:
             path.rate.on_limited(now)
         return transmits
 
@@ -190,7 +144,7 @@ class Sender:
         for sent in lost:
             self.resend.extend(sent.resend)
             if sent.packets and self.repairs:
-                path.stats.repaired += self.repair.lost(sent, now)
+                path.stats.repaired += self.outbound.repair.lost(sent, now)
 
     def refuse(self, path: Path, sent: Sent, now: float) -> None:
         """Resend it later: the system refused the datagram and would refuse the next one too."""
@@ -198,7 +152,7 @@ class Sender:
             self._refused.extend(sent.resend)
             self.retry_due = now + REFUSED_PAUSE
         if sent.packets and self.repairs:
-            path.stats.repaired += self.repair.lost(sent, now)
+            path.stats.repaired += self.outbound.repair.lost(sent, now)
 
     def retry(self, now: float) -> None:
         """Take up again what the system refused a while ago."""
@@ -214,26 +168,11 @@ class Sender:
                 self.resend.extend(sent.resend)
                 sent.resend = ()
         if self.repairs:
-            path.stats.repaired += self.repair.rescue(path.sent.outstanding(), now)
-
-    def set_scheduler(self, name: str) -> None:
-        """Schedule by another rule from the next packet on. Raises KeyError for an unknown name."""
-        self.scheduler = SCHEDULERS[name]()
-
-    def queue_status(self, now: float) -> dict[str, float]:
-        """What `status` shows of the queue; delays in seconds."""
-        queue = self.queue
-        return {
-            "packets": len(queue),
-            "bytes": queue.bytes,
-            "flows": queue.flows,
-            "delay": queue.sojourn if len(queue) else 0.0,
-            "marked": queue.marked,
-        }
+            path.stats.repaired += self.outbound.repair.rescue(path.sent.outstanding(), now)
 
     def ask_the_idle(self, now: float) -> None:
         """Ask paths that carry nothing, while others do, how they are: their queues may have gone."""
-        if now - self._last_busy > IDLE or not self.scheduler.adapts:
+        if not self.outbound.busy(now) or not self.outbound.scheduler.adapts:
             return
         for path in self.candidates():
             if path.up and path.last_eliciting + PROBE_INTERVAL <= now + 1e-9 and not path.pending:
@@ -241,7 +180,7 @@ class Sender:
 
     def ask_due(self, now: float) -> float | None:
         """When `ask_the_idle` has something to do."""
-        if now - self._last_busy > IDLE or not self.scheduler.adapts:
+        if not self.outbound.busy(now) or not self.outbound.scheduler.adapts:
             return None
         quiet = [path.last_eliciting for path in self.candidates() if path.up]
         return max(now, min(quiet) + PROBE_INTERVAL) if quiet else None
@@ -262,7 +201,7 @@ class Sender:
         if known:
             suspicion = max(path.silence_limit for path in known)
             fastest = min(path.rtt.smoothed for path in known)
-            self.repair.realtime_lifetime = max(REALTIME_LIFETIME, suspicion + fastest)
+            self.outbound.repair.realtime_lifetime = max(REALTIME_LIFETIME, suspicion + fastest)
 
     def mark_order(self, now: float) -> None:
         """Let idle paths tell the send order while others carry packets."""
@@ -277,7 +216,7 @@ class Sender:
         return min((path.order_time + MARKER_INTERVAL for path in self._unmarked()), default=None)
 
     def _unmarked(self) -> list[Path]:
-        if self.scheduler.per_flow or self.repairs or self.hold_override == 0:
+        if self.outbound.scheduler.per_flow or self.repairs or self.hold_override == 0:
             return []
         order = self._order
         return [path for path in self._paths.values() if path.order_sent < order and path.up]
@@ -318,144 +257,6 @@ class Sender:
         waiting, self.resend = self.resend, []
         for item in waiting:
             batch.add_frame(item, path, eliciting=True, resend=True)
-
-    # -- packets ----------------------------------------------------------------------------------
-
-    def _add_packets(self, batch: Batch, paths: list[Path], now: float) -> None:
-        """Bind packets to paths: repairs, then real-time ones, then the rest of the queue."""
-        if not paths[0].proven and not paths[0].may_send(paths[0].mtu):
-            self.wake = now + RETRY
-            return
-        scheduler = self.scheduler
-        view = scheduler if isinstance(scheduler, Adaptive) else self._view
-        for path in paths:
-            path.rate.realtime = now < path.realtime_until
-        view.begin(paths, now)
-        for other in self._others.values():
-            if isinstance(other, Adaptive):
-                other.begin(paths, now)
-        self._bound_queue(paths, now)
-        self._add_repairs(batch, paths, view, now)
-        self._add_realtime(batch, paths, view, now)
-        self._add_queued(batch, paths, now)
-        if not scheduler.adapts:
-            return
-        self._unused = [path for at, path in enumerate(paths) if view.room(at) > 0]
-
-    def _bound_queue(self, paths: list[Path], now: float) -> None:
-        """Tell the queue how much may wait, and whether it may drop what waits too long."""
-        total = sum(path.rate.rate for path in paths)
-        learned = any(path.rate.learned for path in paths)
-        learning = any(path.rate.ramping and path.last_data > now - IDLE for path in paths)
-        self.queue.limit = round(min(MAXIMUM_QUEUE, max(MINIMUM_QUEUE, QUEUE_TIME * total)))
-        self.queue.may_drop = (learned and not learning) or now - self._busy_since > LEARNING
-
-    def _add_repairs(self, batch: Batch, paths: list[Path], view: Adaptive, now: float) -> None:
-        repair = self.repair
-        while (packet := repair.next(now)) is not None:
-            order = view.urgent(len(packet.data))
-            sound = [at for at in order if paths[at].loss <= LOSSY]
-            at = next((at for at in sound or order if view.room(at) > 0), None)
-            if at is None:
-                return
-            repair.taken()
-            packet.tries += 1
-            if not batch.add_packet(packet, paths[at]):
-                repair.call_off(packet)
-
-    def _add_realtime(self, batch: Batch, paths: list[Path], view: Adaptive, now: float) -> None:
-        """Send real-time packets on the path with the least delay, and copies on the second."""
-        waiting = self.queue.realtime
-        while waiting:
-            size = len(waiting[0].data)
-            order = [at for at in view.urgent(size) if view.room(at) > -paths[at].rate.window / 4]
-            if not order:
-                return
-            packet = self.queue.take_realtime()
-            path = paths[order[0]]
-            if packet is None or not self._send(batch, packet, path, now):
-                continue
-            path.realtime_until = now + REALTIME_MEMORY
-            second = self._second(paths, order)
-            if second is not None and self._may_copy(second, size, now):
-                self._copy(batch, packet, second)
-
-    def _second(self, paths: list[Path], order: list[int]) -> Path | None:
-        """Where a copy goes: to a path on probation, which must prove itself, else the second-best."""
-        for path in self._paths.values():
-            if path.on_probation and path.tier == paths[order[0]].tier:
-                return path
-        return paths[order[1]] if len(order) > 1 else None
-
-    def _add_queued(self, batch: Batch, paths: list[Path], now: float) -> None:
-        queue, current = self.queue, None
-        queue.begin()
-        while (packet := queue.head()) is not None:
-            scheduler = self._scheduler_of(packet, paths, now)
-            if current is not None and not scheduler.per_flow and batch.fits(packet, current):
-                path = current
-            else:
-                size = len(packet.data)
-                at = scheduler.choose(paths, packet.flow, size, queue.backlog() * queue.flows)
-                if at is None:
-                    if isinstance(scheduler, Adaptive) and scheduler.full:
-                        return
-                    queue.pass_over()
-                    continue
-                path = paths[at]
-            taken = queue.take(now)
-            if taken is None:
-                continue
-            if current is not None and path is not current and not scheduler.adapts:
-                batch.close(current)
-            current = path
-            self._send(batch, taken, path, now, scheduler.per_flow)
-            if isinstance(scheduler, Redundant):
-                for at, other in enumerate(paths):
-                    if other is not path and scheduler.room(at) > 0:
-                        self._copy(batch, taken, other)
-
-    def _scheduler_of(self, packet: Packet, paths: list[Path], now: float) -> Scheduler:
-        name = packet.scheduler
-        if name is None or name == self.scheduler.name:
-            return self.scheduler
-        scheduler = self._others.get(name)
-        if scheduler is None:
-            scheduler = self._others[name] = SCHEDULERS[name]()
-            if isinstance(scheduler, Adaptive):
-                scheduler.begin(paths, now)
-        return scheduler
-
-    def _send(
-        self, batch: Batch, packet: Packet, path: Path, now: float, per_flow: bool = False
-    ) -> bool:
-        """Give a packet its place in its lane and put it into a datagram of a path."""
-        lane = packet.flow % LANE_COUNT
-        sequence = self._sequences[lane]
-        packet.lane, packet.sequence = lane, sequence % SEQUENCE_SPACE
-        if per_flow or packet.kind in (ACKNOWLEDGEMENT, REALTIME):
-            packet.flags |= UNORDERED
-        packet.sent, packet.tries = now, 1
-        if not batch.add_packet(packet, path):
-            self._drops["packet_too_big"] += 1
-            return False
-        self._sequences[lane] = sequence + 1 & 0xFFFFFFFF
-        self.packets.add(len(packet.data))
-        path.last_data = now
-        return True
-
-    def _copy(self, batch: Batch, packet: Packet, path: Path) -> None:
-        if batch.add_packet(packet, path):
-            path.stats.copies += 1
-            if packet.kind == REALTIME:
-                path.realtime_until = packet.sent + REALTIME_MEMORY
-
-    def _may_copy(self, path: Path, size: int, now: float) -> bool:
-        """May a copy go there: within what is always allowed, or a small share of the path's rate?"""
-        if self._copies.take(now, size):
-            return True
-        path.copies.rate = COPY_SHARE * path.rate.rate
-        return path.copies.take(now, size)
 
     def _seal(self, builders: list[Builder], pair: Keypair, now: float) -> list[Transmit]:
         batch: list[tuple[int, int, bytes]] = []
@@ -500,16 +301,6 @@ def _collect_challenges(paths: list[Path]) -> list[Builder]:
             builders.append(builder)
         path.challenges.clear()
     return builders
-
-
-def _next_release(paths: list[Path], now: float) -> float:
-    """When pacing lets the next datagram leave, on the paths whose window is open; soon, if on none."""
-    soonest = now + RETRY
-    for path in paths:
-        rate = path.rate
-        if now < rate.release < soonest and path.sent.in_flight < rate.window:
-            soonest = rate.release
-    return max(soonest, now + PACE_STEP)
 
 
 def dscp_of(packet: bytes) -> int:

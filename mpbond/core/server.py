@@ -329,7 +329,7 @@ class ServerEndpoint(Endpoint):
     def _on_control(self, session: Session, message: dict[str, Any], now: float) -> None:
         scheduler = message.get("scheduler")
         if isinstance(scheduler, str) and scheduler in SCHEDULERS:
-            session.sender.set_scheduler(scheduler)
+            session.sender.outbound.set_scheduler(scheduler)
 
     def handle_timeout(self, now: float) -> None:
         """Run what is due; a session nothing was heard of for long is forgotten."""

@@ -175,7 +175,7 @@ class Session:
 
     def set_rules(self, rules: Sequence[Rule]) -> None:
         """Class the packets we send by these rules from now on."""
-        self.sender.classes = Classes(rules)
+        self.sender.outbound.classes = Classes(rules)
 
     def tell_rules(self, rules: Sequence[Rule]) -> None:
         """Ask the server to class what it sends by these rules, in messages of one rule each."""
@@ -248,7 +248,7 @@ class Session:
     def handle_packets(self, packets: list[bytes], now: float) -> None:
         """Take inner packets to be sent."""
         self._used_since_rekey |= bool(packets)
-        self.sender.enqueue(packets, now)
+        self.sender.outbound.enqueue(packets, now)
 
     def expected_number(self, path_id: int) -> int | None:
         """The packet number to recover a header's 32 bits against; None if the path cannot be."""
@@ -340,9 +340,9 @@ class Session:
     def flush(self, now: float) -> list[Transmit]:
         """Build every datagram that can leave now; nothing leaves under an expired key."""
         if self.keys.current.expired(now):
-            if len(self.sender.queue):
-                self.drops["key_expired"] += len(self.sender.queue)
-                self.sender.queue.clear()
+            if len(self.sender.outbound.queue):
+                self.drops["key_expired"] += len(self.sender.outbound.queue)
+                self.sender.outbound.queue.clear()
             self.receiver.ack_timer.due = None
             return []
         return self.sender.flush(self.receiver, self.keys.current, now)
@@ -402,6 +402,7 @@ class Session:
     def status(self, now: float) -> dict[str, Any]:
         """Return what `mpbond status` shows of a session, names and addresses aside."""
         pair = self.keys.current
+        outbound = self.sender.outbound
         paths = []
         total_sent = sum(path.stats.sent.rate(now) for path in self.paths.values())
         total_received = sum(path.stats.received.rate(now) for path in self.paths.values())
@@ -417,7 +418,7 @@ class Session:
             "since": now - self.started,
             "cipher": pair.cipher,
             "key_age": now - pair.created,
-            "scheduler": self.sender.scheduler.name,
+            "scheduler": outbound.scheduler.name,
             "hold": self.receiver.hold,
             "handshakes": self.handshakes,
             "order": self.receiver.stats.as_dict(),
@@ -428,11 +429,14 @@ class Session:
                 ),
                 "received": sum(path.peer_rate or 0.0 for path in self.paths.values() if path.up),
             },
-            "queue": self.sender.queue_status(now),
-            "classes": self.sender.classes.counts,
-            "repaired": self.sender.repair.repaired,
-            "given_up": self.sender.repair.given_up,
-            "sent": {"packets": self.sender.packets.count, "bytes": self.sender.packets.bytes},
+            "queue": outbound.queue_status(now),
+            "classes": outbound.classes.counts,
+            "repaired": outbound.repair.repaired,
+            "given_up": outbound.repair.given_up,
+            "sent": {
+                "packets": outbound.packets.count,
+                "bytes": outbound.packets.bytes,
+            },
             "received": {
                 "packets": self.received_packets.count,
                 "bytes": self.received_packets.bytes,

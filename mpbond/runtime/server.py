@@ -141,7 +141,7 @@ class ServerProgram(Program[ServerConfig]):
             if parse_direction(request) == "up":
                 raise ControlError("The uplink's scheduler is the client's: set it there.")
             for session in sessions:
-                session.sender.set_scheduler(scheduler)
+                session.sender.outbound.set_scheduler(scheduler)
         elif name == "hold":
             hold = parse_hold(value)
             for session in sessions:

@@ -6,8 +6,8 @@ import pytest
 
 from mpbond.core.classes import Rule
 from mpbond.core.flow import flow_hash
+from mpbond.core.outbound import COPY_BURST, COPY_RATE, COPY_SHARE
 from mpbond.core.packet import REALTIME
-from mpbond.core.sender import COPY_BURST, COPY_RATE, COPY_SHARE
 from tests.packets import TCP, ipv4, number_of
 from tests.sim.worlds import (
     arrived,
@@ -36,7 +36,7 @@ def test_real_time_packets_go_before_all_that_waits(side):
     stream(world, side, 1.0, 5.0, 0.004)  # 2.8 Mbit/s: there is always a queue
     calls = call(world, side, 3.0, 5.0)
     world.run(3.0)
-    assert len(session_of(world, side).sender.queue) > 50
+    assert len(session_of(world, side).sender.outbound.queue) > 50
     world.run(8.0)
     delays = delays_of(world, side, calls)
     assert len(delays) == len(calls)
@@ -134,7 +134,7 @@ def test_redundant_does_not_notice_a_death_nor_much_loss(side):
     world.run(8.0)
     assert sorted(arrived(world, RECEIVER[side])) == list(range(count))
     # of 500 packets half a one is lost on all three, and then on both
-    repair = session_of(world, side).sender.repair
+    repair = session_of(world, side).sender.outbound.repair
     assert repair.repaired < 0.05 * count
 
 
@@ -173,7 +173,7 @@ def test_what_must_not_wait_is_not_held_for_a_lost_packet_of_its_lane(side, kind
     assert set(came) == {first, urgent, behind}
     assert came[urgent] < 2.001 + 0.032
     assert came[behind] >= came[first] > 2.030 + 0.030
-    counts = session_of(world, side).sender.classes.counts
+    counts = session_of(world, side).sender.outbound.classes.counts
     assert counts["realtime" if not flow else "acknowledgement"]["packets"] == 1
 
 
@@ -190,7 +190,7 @@ def test_a_rule_of_the_client_holds_in_both_directions():
         stream(world, side, 1.5, 2.5, 0.050, port=8000, size=900)
     world.run(3.5)
     for side in ("client", "server"):
-        assert session_of(world, side).sender.classes.counts["realtime"]["packets"] == count
+        assert session_of(world, side).sender.outbound.classes.counts["realtime"]["packets"] == count
         assert sum(path.stats.copies for path in paths_of(world, side)) > 0
 
 
@@ -252,7 +252,7 @@ def segment(world, side, number, *, size, protocol=17, dscp=0):
 
 
 def flow_of(world, side, packet):
-    return flow_hash(packet, session_of(world, side).sender._seed)
+    return flow_hash(packet, session_of(world, side).sender.outbound._seed)
 
 
 def carried(world, side, index):

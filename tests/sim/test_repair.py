@@ -30,7 +30,7 @@ def test_what_links_lose_comes_all_the_same_in_order_and_once(side, size):
     count = stream(world, side, 1.0, 5.0, 0.004, size=size)
     world.run(7.0)
     assert arrived(world, RECEIVER[side]) == list(range(count))
-    repair = session_of(world, side).sender.repair
+    repair = session_of(world, side).sender.outbound.repair
     assert repair.repaired > 0.01 * count
     assert repair.given_up == 0
     assert sum(path.stats.repaired for path in paths_of(world, side)) >= repair.repaired
@@ -43,7 +43,7 @@ def test_a_scheduler_that_knows_no_rates_repairs_nothing(scheduler):
     change_links(world, loss=0.03)
     count = stream(world, "client", 1.0, 3.0, 0.004)
     world.run(5.0)
-    assert session_of(world, "client").sender.repair.repaired == 0
+    assert session_of(world, "client").sender.outbound.repair.repaired == 0
     assert not session_of(world, "server").receiver.repaired
     assert 0.9 * count < len(arrived(world, "server")) < count
 
@@ -83,7 +83,7 @@ def test_nobody_waits_for_a_dying_link_longer_than_for_suspicion_and_a_repair():
     world.run(8.0)
     delays = [time - 1.0 - number_of(packet) * 0.001 for time, packet in world.server.packets]
     assert path.state == "down"
-    assert session_of(world, "client").sender.repair.repaired > 0
+    assert session_of(world, "client").sender.outbound.repair.repaired > 0
     assert 0.040 < max(delays) < longest + 0.040
 
 
@@ -99,7 +99,7 @@ def test_a_stall_that_ends_delivers_nothing_twice():
     world.at(3.3, lambda: link.change(delay=delay))
     world.run(3.39)
     assert paths_of(world, "client")[index].state == "suspect"
-    assert session_of(world, "client").sender.repair.repaired > 0
+    assert session_of(world, "client").sender.outbound.repair.repaired > 0
     world.run(8.0)
     assert arrived(world, "server") == list(range(count))
     stats = session_of(world, "server").receiver.stats
@@ -124,7 +124,7 @@ def test_a_packet_refused_by_the_system_comes_on_another_path():
     count = stream(world, "client", 1.0, 2.0, 0.004)
     world.run(4.0)
     assert drops_of(world, "client") == {"send_unreachable": len(refused)}
-    assert session_of(world, "client").sender.repair.repaired == len(refused) == 8
+    assert session_of(world, "client").sender.outbound.repair.repaired == len(refused) == 8
     assert arrived(world, "server") == list(range(count))
 
 
@@ -140,7 +140,7 @@ def test_a_packet_in_two_parts_survives_the_loss_of_either(side):
         world.send(side, packets_from(world, side, 6, size=1400, first=1))
         world.run(4.0)
         assert arrived(world, RECEIVER[side]) == list(range(7))
-        assert session_of(world, side).sender.repair.repaired == 1
+        assert session_of(world, side).sender.outbound.repair.repaired == 1
 
 
 def test_a_lane_goes_on_at_once_when_what_it_waits_for_is_called_off():
@@ -158,7 +158,7 @@ def test_a_lane_goes_on_at_once_when_what_it_waits_for_is_called_off():
     assert len(world.server.packets) == before, "the first is missing"
     missing = under_way(sender, 100)
     missing.done = True
-    sender.repair.call_off(missing)
+    sender.outbound.repair.call_off(missing)
     world.send("client", [])
     world.run(2.40)
     assert arrived(world, "server")[before:] == [101, 102, 103]
@@ -177,8 +177,8 @@ def test_packets_that_nobody_can_deliver_are_given_up_after_their_lifetime():
     world.run(8.0)
     sender = session_of(world, "client").sender
     numbers = arrived(world, "server")
-    assert sender.repair.given_up > 0
-    assert len(sender.repair) == 0
+    assert sender.outbound.repair.given_up > 0
+    assert len(sender.outbound.repair) == 0
     assert len(numbers) == len(set(numbers))
     assert set(range(450, 500)) <= set(numbers)
 
@@ -239,7 +239,7 @@ def under_way(sender, number):
 def watch_tries(world):
     """How often the client has sent each packet that it lost at least once, by number."""
     tries: dict[int, int] = {}
-    repair = session_of(world, "client").sender.repair
+    repair = session_of(world, "client").sender.outbound.repair
     lost = repair.lost
 
     def watch(sent, now):

@@ -59,12 +59,12 @@ def test_the_client_chooses_the_schedulers_of_both_directions():
     world = world_of(*SIX, scheduler="rr")
     world.client_endpoint.set_scheduler("xor", "down")
     world.run(1.2)
-    assert session_of(world, "client").sender.scheduler.name == "rr"
-    assert session_of(world, "server").sender.scheduler.name == "xor"
+    assert session_of(world, "client").sender.outbound.scheduler.name == "rr"
+    assert session_of(world, "server").sender.outbound.scheduler.name == "xor"
     world.client_endpoint.set_scheduler("weighted", "both")
     world.run(1.4)
-    assert session_of(world, "client").sender.scheduler.name == "weighted"
-    assert session_of(world, "server").sender.scheduler.name == "weighted"
+    assert session_of(world, "client").sender.outbound.scheduler.name == "weighted"
+    assert session_of(world, "server").sender.outbound.scheduler.name == "weighted"
 
 
 def test_a_change_of_scheduler_under_traffic_loses_and_reorders_nothing():

@@ -15,8 +15,8 @@ from mpbond.core.envelope import COOKIE, HEADER, INIT, RESPONSE, VERSION, Mac1, 
 from mpbond.core.handshake import INIT_PAYLOAD_SIZE, PROLOGUE, Initiator
 from mpbond.core.keys import seal
 from mpbond.core.noise import HandshakeState, KeyPair, public_key
+from mpbond.core.outbound import MINIMUM_QUEUE
 from mpbond.core.queue import REALTIME_LIMIT
-from mpbond.core.sender import MINIMUM_QUEUE
 from mpbond.core.session import MAXIMUM_RULES
 from mpbond.core.wire import CLOSE_SHUTDOWN
 from tests.packets import ipv4, ipv6

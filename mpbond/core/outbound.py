@@ -1,0 +1,243 @@
+"""Packets on their way out: classed, queued, and bound to paths as late as can be.
+
+A flush calls `bind` with the paths that may be used. What is to be repaired goes first, then real-time
+packets, on the quickest path and once more on the next; then the queue's, for as long as the scheduler finds
+a path for them. A packet gets its lane and sequence only here. Paths that had room for more are told apart
+in `unused`: what they carry says nothing of their rate.
+"""
+
+from array import array
+from collections.abc import Callable, Mapping
+
+from mpbond.core.adaptive import Adaptive, Redundant
+from mpbond.core.batch import Batch
+from mpbond.core.bucket import TokenBucket
+from mpbond.core.classes import Classes
+from mpbond.core.flow import flow_hash
+from mpbond.core.packet import ACKNOWLEDGEMENT, REALTIME, Packet
+from mpbond.core.path import Path
+from mpbond.core.queue import SendQueue
+from mpbond.core.repair import Repair
+from mpbond.core.scheduler import SCHEDULERS, Scheduler
+from mpbond.core.stats import Drops, Meter
+from mpbond.core.wire import LANE_COUNT, SEQUENCE_SPACE, UNORDERED
+
+COPY_RATE, COPY_BURST = 16_000.0, 8_000.0  # bytes per second of copies that are always allowed
+COPY_SHARE = 0.1  # of a path's rate that copies may take beyond that
+LEARNING = 2.0  # seconds from a start in which the queue drops nothing
+IDLE = 1.0  # seconds with nothing to send after which sending starts anew
+RETRY = 0.010  # seconds after which waiting packets are looked at again, whatever happens
+PACE_STEP = 0.001  # seconds between two wake-ups for the sake of pacing, at least
+MINIMUM_QUEUE, MAXIMUM_QUEUE = 256_000, 8_000_000  # bytes that may wait
+QUEUE_TIME = 1.0  # seconds of the learned sum that may wait
+LOSSY = 0.1  # share of datagrams lost above which a path repairs nothing that another one could
+REALTIME_MEMORY = 5.0  # seconds for which a path stays quick after a real-time packet
+
+
+class Outbound:
+    """The packets of a session that wait to be sent. `require` sends a frame until it has arrived."""
+
+    def __init__(
+        self,
+        paths: Mapping[int, Path],
+        seed: int,
+        scheduler: str,
+        drops: Drops,
+        require: Callable[[bytes], None],
+    ) -> None:
+        self.queue = SendQueue(drops)
+        self.classes = Classes()
+        self.scheduler: Scheduler = SCHEDULERS[scheduler]()
+        self.repair = Repair(require)
+        self.packets = Meter()
+        self.unused: list[Path] = []
+        """Paths that had room for more than the last `bind` found for them."""
+        self._others: dict[str, Scheduler] = {}  # by name, where rules ask for them
+        self._paths = paths
+        self._seed = seed
+        self._drops = drops
+        self._sequences = array("I", bytes(4 * LANE_COUNT))
+        self._copies = TokenBucket(COPY_RATE, COPY_BURST)
+        self._view = Adaptive()
+        self._busy_since = float("-inf")
+        self._last_busy = float("-inf")
+
+    def __len__(self) -> int:
+        return len(self.queue) + len(self.repair)
+
+    def enqueue(self, packets: list[bytes], now: float) -> None:
+        """Put packets into the send queue; what does not fit is dropped and counted."""
+        if not packets:
+            return
+        if now - self._last_busy > IDLE:
+            self._busy_since = now
+        self._last_busy = now
+        seed, queue, classify = self._seed, self.queue, self.classes.classify
+        for data in packets:
+            flow = flow_hash(data, seed)
+            kind, scheduler = classify(data, flow, now)
+            queue.push(Packet(data, flow, kind, now, scheduler))
+
+    def busy(self, now: float) -> bool:
+        """Has anything been there to be sent lately?"""
+        return now - self._last_busy <= IDLE
+
+    def set_scheduler(self, name: str) -> None:
+        """Schedule by another rule from the next packet on. Raises KeyError for an unknown name."""
+        self.scheduler = SCHEDULERS[name]()
+
+    def queue_status(self, now: float) -> dict[str, float]:
+        """What `status` shows of the queue; delays in seconds."""
+        queue = self.queue
+        return {
+            "packets": len(queue),
+            "bytes": queue.bytes,
+            "flows": queue.flows,
+            "delay": queue.sojourn if len(queue) else 0.0,
+            "marked": queue.marked,
+        }
+
+    def bind(self, batch: Batch, paths: list[Path], now: float) -> None:
+        """Bind packets to paths: repairs, then real-time ones, then the rest of the queue."""
+        if not paths[0].proven and not paths[0].may_send(paths[0].mtu):
+            return
+        scheduler = self.scheduler
+        view = scheduler if isinstance(scheduler, Adaptive) else self._view
+        for path in paths:
+            path.rate.realtime = now < path.realtime_until
+        view.begin(paths, now)
+        for other in self._others.values():
+            if isinstance(other, Adaptive):
+                other.begin(paths, now)
+        self._bound_queue(paths, now)
+        self._add_repairs(batch, paths, view, now)
+        self._add_realtime(batch, paths, view, now)
+        self._add_queued(batch, paths, now)
+        if not scheduler.adapts:
+            return
+        self.unused = [path for at, path in enumerate(paths) if view.room(at) > 0]
+
+    def _bound_queue(self, paths: list[Path], now: float) -> None:
+        """Tell the queue how much may wait, and whether it may drop what waits too long."""
+        total = sum(path.rate.rate for path in paths)
+        learned = any(path.rate.learned for path in paths)
+        learning = any(path.rate.ramping and path.last_data > now - IDLE for path in paths)
+        self.queue.limit = round(min(MAXIMUM_QUEUE, max(MINIMUM_QUEUE, QUEUE_TIME * total)))
+        self.queue.may_drop = (learned and not learning) or now - self._busy_since > LEARNING
+
+    def _add_repairs(self, batch: Batch, paths: list[Path], view: Adaptive, now: float) -> None:
+        repair = self.repair
+        while (packet := repair.next(now)) is not None:
+            order = view.urgent(len(packet.data))
+            sound = [at for at in order if paths[at].loss <= LOSSY]
+            at = next((at for at in sound or order if view.room(at) > 0), None)
+            if at is None:
+                return
+            repair.taken()
+            packet.tries += 1
+            if not batch.add_packet(packet, paths[at]):
+                repair.call_off(packet)
+
+    def _add_realtime(self, batch: Batch, paths: list[Path], view: Adaptive, now: float) -> None:
+        """Send real-time packets on the path with the least delay, and copies on the second."""
+        waiting = self.queue.realtime
+        while waiting:
+            size = len(waiting[0].data)
+            order = [at for at in view.urgent(size) if view.room(at) > -paths[at].rate.window / 4]
+            if not order:
+                return
+            packet = self.queue.take_realtime()
+            path = paths[order[0]]
+            if packet is None or not self._send(batch, packet, path, now):
+                continue
+            path.realtime_until = now + REALTIME_MEMORY
+            second = self._second(paths, order)
+            if second is not None and self._may_copy(second, size, now):
+                self._copy(batch, packet, second)
+
+    def _second(self, paths: list[Path], order: list[int]) -> Path | None:
+        """Where a copy goes: to a path on probation, which must prove itself, else the second-best."""
+        for path in self._paths.values():
+            if path.on_probation and path.tier == paths[order[0]].tier:
+                return path
+        return paths[order[1]] if len(order) > 1 else None
+
+    def _add_queued(self, batch: Batch, paths: list[Path], now: float) -> None:
+        queue, current = self.queue, None
+        queue.begin()
+        while (packet := queue.head()) is not None:
+            scheduler = self._scheduler_of(packet, paths, now)
+            if current is not None and not scheduler.per_flow and batch.fits(packet, current):
+                path = current
+            else:
+                size = len(packet.data)
+                at = scheduler.choose(paths, packet.flow, size, queue.backlog() * queue.flows)
+                if at is None:
+                    if isinstance(scheduler, Adaptive) and scheduler.full:
+                        return
+                    queue.pass_over()
+                    continue
+                path = paths[at]
+            taken = queue.take(now)
+            if taken is None:
+                continue
+            if current is not None and path is not current and not scheduler.adapts:
+                batch.close(current)
+            current = path
+            self._send(batch, taken, path, now, scheduler.per_flow)
+            if isinstance(scheduler, Redundant):
+                for at, other in enumerate(paths):
+                    if other is not path and scheduler.room(at) > 0:
+                        self._copy(batch, taken, other)
+
+    def _scheduler_of(self, packet: Packet, paths: list[Path], now: float) -> Scheduler:
+        name = packet.scheduler
+        if name is None or name == self.scheduler.name:
+            return self.scheduler
+        scheduler = self._others.get(name)
+        if scheduler is None:
+            scheduler = self._others[name] = SCHEDULERS[name]()
+            if isinstance(scheduler, Adaptive):
+                scheduler.begin(paths, now)
+        return scheduler
+
+    def _send(
+        self, batch: Batch, packet: Packet, path: Path, now: float, per_flow: bool = False
+    ) -> bool:
+        """Give a packet its place in its lane and put it into a datagram of a path."""
+        lane = packet.flow % LANE_COUNT
+        sequence = self._sequences[lane]
+        packet.lane, packet.sequence = lane, sequence % SEQUENCE_SPACE
+        if per_flow or packet.kind in (ACKNOWLEDGEMENT, REALTIME):
+            packet.flags |= UNORDERED
+        packet.sent, packet.tries = now, 1
+        if not batch.add_packet(packet, path):
+            self._drops["packet_too_big"] += 1
+            return False
+        self._sequences[lane] = sequence + 1 & 0xFFFFFFFF
+        self.packets.add(len(packet.data))
+        path.last_data = now
+        return True
+
+    def _copy(self, batch: Batch, packet: Packet, path: Path) -> None:
+        if batch.add_packet(packet, path):
+            path.stats.copies += 1
+            if packet.kind == REALTIME:
+                path.realtime_until = packet.sent + REALTIME_MEMORY
+
+    def _may_copy(self, path: Path, size: int, now: float) -> bool:
+        """May a copy go there: within what is always allowed, or a small share of the path's rate?"""
+        if self._copies.take(now, size):
+            return True
+        path.copies.rate = COPY_SHARE * path.rate.rate
+        return path.copies.take(now, size)
+
+
+def next_release(paths: list[Path], now: float) -> float:
+    """When pacing lets the next datagram leave, on the paths whose window is open; soon, if on none."""
+    soonest = now + RETRY
+    for path in paths:
+        rate = path.rate
+        if now < rate.release < soonest and path.sent.in_flight < rate.window:
+            soonest = rate.release
+    return max(soonest, now + PACE_STEP)
