@@ -190,7 +190,9 @@ def test_a_rule_of_the_client_holds_in_both_directions():
         stream(world, side, 1.5, 2.5, 0.050, port=8000, size=900)
     world.run(3.5)
     for side in ("client", "server"):
-        assert session_of(world, side).sender.outbound.classes.counts["realtime"]["packets"] == count
+        assert (
+            session_of(world, side).sender.outbound.classes.counts["realtime"]["packets"] == count
+        )
         assert sum(path.stats.copies for path in paths_of(world, side)) > 0
 
 
