@@ -1,8 +1,8 @@
 """`adaptive`: every packet goes where it will arrive first (design 7), and `redundant`: everywhere.
 
-The time of arrival is predicted from what rate control knows: the path's least one-way delay, plus the
-larger of the queue it shows now and the queue that what is in flight must make there,
-`(in flight + size) / rate - base RTT`. One-way delays of all paths carry the same unknown clock offset, so
+The time of arrival is predicted from what rate control knows: the path's least one-way delay, the packet's
+own time on the link, and the larger of the queue it shows now and the queue that what is in flight must
+make there, `in flight / rate - base RTT`. One-way delays of all paths carry the same unknown clock offset, so
 they may be compared. What a path loses arrives a repair later; that is added in proportion.
 
 Paths without room (window, pacing) take part with the time they need until they have some. If such a path
@@ -80,10 +80,10 @@ class Adaptive:
         for at, path in enumerate(paths):
             planned = path.planned
             inverse = self._inverse[at]
-            delay = (self._pipe[at] + planned + size) * inverse
+            delay = (self._pipe[at] + planned) * inverse
             if delay < self._queue[at]:
                 delay = self._queue[at]
-            arrival = self._base[at] + delay
+            arrival = self._base[at] + delay + size * inverse
             room = self._room[at] - planned
             if room > 0:
                 room_left = True
@@ -111,8 +111,8 @@ class Adaptive:
         for at, path in enumerate(self._paths):
             if self._extra[at]:
                 continue
-            delay = max(self._queue[at], (self._pipe[at] + path.planned + size) * self._inverse[at])
-            order.append((self._base[at] + delay, at))
+            delay = max(self._queue[at], (self._pipe[at] + path.planned) * self._inverse[at])
+            order.append((self._base[at] + delay + size * self._inverse[at], at))
         order.sort()
         return [at for _, at in order]
 

@@ -32,10 +32,11 @@ class Sent:
 
     `packets` are the inner packets in it; `resend` are frames that must arrive (FORWARD, CONTROL, PATH);
     `reported` is what an ACK frame in it said: path id -> largest packet number, so that those ranges
-    need not be repeated; `mark` is what rate control wants to find again.
+    need not be repeated; `mark` is what rate control wants to find again; `doubtful` says that its path
+    has fallen silent and that its packets no longer count on it.
     """
 
-    __slots__ = ("mark", "packets", "reported", "resend", "size", "time")
+    __slots__ = ("doubtful", "mark", "packets", "reported", "resend", "size", "time")
 
     def __init__(
         self,
@@ -52,6 +53,7 @@ class Sent:
         self.resend = resend
         self.reported = reported
         self.mark = mark
+        self.doubtful = False
 
 
 class Acked(NamedTuple):

@@ -39,19 +39,29 @@ class Repair:
         """A datagram is lost: note what of it must be sent again; return how many packets."""
         count = 0
         for packet in sent.packets:
-            packet.flights -= 1
+            if not sent.doubtful:
+                packet.flights -= 1
             if packet.flights <= 0 and not packet.done:
                 count += self._want(packet, now)
+                if not packet.waiting:
+                    self.call_off(packet)
         return count
 
     def rescue(self, sents: Iterable[Sent], now: float) -> int:
-        """A path is silent: send elsewhere what it holds; return how many packets."""
-        return sum(
-            self._want(packet, now)
-            for sent in sents
-            for packet in sent.packets
-            if packet.flights == 1 and not packet.done
-        )
+        """A path is silent: send elsewhere what it alone holds; return how many packets.
+
+        What it holds may still come, so nothing is called off.
+        """
+        count = 0
+        for sent in sents:
+            if sent.doubtful:
+                continue
+            sent.doubtful = True
+            for packet in sent.packets:
+                packet.flights -= 1
+                if packet.flights <= 0 and not packet.done:
+                    count += self._want(packet, now)
+        return count
 
     def next(self, now: float) -> Packet | None:
         """The packet to be sent again now; it stays until `taken`."""
@@ -72,6 +82,11 @@ class Repair:
         packet.waiting = False
         self.repaired += 1
 
+    @property
+    def untold(self) -> bool:
+        """Has something been called off that the peer has not been told of?"""
+        return bool(self._called_off)
+
     def flush(self) -> None:
         """Tell the peer what has been called off since the last time."""
         if not self._called_off:
@@ -90,8 +105,6 @@ class Repair:
         if packet.waiting:
             return 0
         if packet.tries >= MAXIMUM_TRIES or self._expired(packet, now):
-            if packet.flights <= 0:
-                self.call_off(packet)
             return 0
         packet.waiting = True
         (self._urgent if packet.kind == REALTIME else self._waiting).append(packet)

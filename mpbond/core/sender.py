@@ -128,6 +128,8 @@ class Sender:
             outbound.unused += [builder.path for builder in builders if builder.eliciting]
         elif outbound.scheduler.adapts:
             self.wake = next_release(candidates, now)
+        if outbound.repair.untold:
+            self.wake = now
         for path in outbound.unused:
             path.rate.on_limited(now)
         return transmits

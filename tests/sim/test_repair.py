@@ -2,6 +2,9 @@
 
 import pytest
 
+from mpbond.core.packet import NORMAL, Packet
+from mpbond.core.recovery import Sent
+from mpbond.core.repair import LIFETIME
 from tests.packets import number_of
 from tests.sim.worlds import (
     arrived,
@@ -71,6 +74,31 @@ def test_a_dying_link_loses_nothing(side):
     world.at(3.0, lambda: cut(world, carrying(world, side)))
     world.run(8.0)
     assert arrived(world, RECEIVER[side]) == list(range(count))
+
+
+@pytest.mark.parametrize("apart", [0.0, 0.02, 0.1])
+def test_two_links_that_die_together_lose_nothing_though_one_is_to_repair_the_other(apart):
+    world = adaptive(*SIX)
+    count = stream(world, "client", 1.0, 6.0, 0.002)
+    world.at(3.0, lambda: cut(world, 1))
+    world.at(3.0 + apart, lambda: cut(world, 2))
+    world.run(9.0)
+    # what waits for two suspicions one after the other may come after the hold
+    assert sorted(arrived(world, "server")) == list(range(count))
+
+
+def test_what_is_called_off_while_sending_is_told_in_the_same_turn():
+    world = adaptive(0.030, 0.030)
+    world.run(2.0)
+    repair = session_of(world, "client").sender.outbound.repair
+    packet = Packet(b"data", 5, NORMAL, 1.0)
+    packet.sent, packet.tries, packet.flights = 2.0 - LIFETIME + 0.001, 1, 1
+    assert repair.lost(Sent(packet.sent, 100, (packet,)), 2.0) == 1
+    world.run(2.002)
+    world.send("client", [])
+    world.run(2.002)
+    assert packet.done
+    assert not repair.untold
 
 
 def test_nobody_waits_for_a_dying_link_longer_than_for_suspicion_and_a_repair():

@@ -134,6 +134,38 @@ def test_what_is_under_way_elsewhere_too_is_not_rescued(repair):
     assert repair.next(START + 0.15) is None
 
 
+def test_what_hangs_on_nothing_but_silent_paths_is_rescued_and_counts_once(repair, told):
+    packet = sent_packet()
+    one, other = datagram(packet), datagram(packet)
+    assert repair.rescue([one], START + 0.15) == 0
+    assert repair.rescue([one], START + 0.16) == 0
+    assert repair.rescue([other], START + 0.17) == 1
+    assert repair.next(START + 0.17) is packet
+    repair.taken()
+    again = datagram(packet)
+    assert repair.lost(one, START + 0.2) == repair.lost(other, START + 0.2) == 0
+    assert repair.lost(again, START + 0.3) == 1
+    repair.flush()
+    assert told == []
+
+
+def test_a_copy_that_is_lost_after_the_other_fell_silent_is_wanted(repair):
+    packet = sent_packet()
+    held, copy = datagram(packet), datagram(packet)
+    assert repair.rescue([held], START + 0.15) == 0
+    assert repair.lost(copy, START + 0.16) == 1
+
+
+def test_a_rescue_that_comes_too_late_calls_nothing_off_until_the_datagram_is_lost(repair, told):
+    packet = sent_packet()
+    held = datagram(packet)
+    assert repair.rescue([held], START + LIFETIME + 0.1) == 0
+    assert not packet.done
+    assert repair.lost(held, START + LIFETIME + 0.2) == 0
+    repair.flush()
+    assert forwarded(told) == [(5, 0, 1)]
+
+
 def test_what_is_too_old_to_be_rescued_may_still_come(repair, told):
     packet = sent_packet()
     assert repair.rescue([datagram(packet)], START + LIFETIME + 0.1) == 0
