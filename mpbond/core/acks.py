@@ -124,10 +124,11 @@ def interval_for(paths: "Collection[Path]", now: float) -> float:
 
     How much a return path carries is not known while only ACKs go there. Then it is taken for a tenth of
     what comes the other way, since the most lopsided links have a twelfth; while nothing comes, for no slow
-    one.
+    one. A guess makes no ACKs rarer than two in a round trip, which the peer's rate control needs.
     """
     smallest = NEVER
     rate = 0.0
+    guessed = False
     for path in paths:
         rtt = path.rtt
         if rtt.samples and rtt.smoothed < smallest:
@@ -138,9 +139,13 @@ def interval_for(paths: "Collection[Path]", now: float) -> float:
                 received = path.stats.received.rate(now) / 8
                 guess = max(SLOW_RATE, received / LOPSIDED) if received else UNLEARNED_RATE
                 learned = max(learned, guess)
+                guessed = True
             rate += learned
     size = RETURN_PATHS * (ACK_BYTES + ACK_BYTES_PER_PATH * len(paths))
-    return ack_interval(INITIAL_RTT if smallest == NEVER else smallest, size, rate)
+    if smallest == NEVER:
+        smallest = INITIAL_RTT
+    interval = ack_interval(smallest, size, rate)
+    return min(interval, max(MINIMUM_INTERVAL, smallest / 2)) if guessed else interval
 
 
 def return_paths(

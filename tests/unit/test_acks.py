@@ -119,12 +119,20 @@ def test_six_slow_uplinks_get_acks_as_seldom_as_may_be():
     assert interval_for(paths, 1.0) > 0.045
 
 
-def test_uplinks_nobody_knows_are_taken_for_a_tenth_of_the_downlinks():
-    paths = [path_of(number, rtt=0.040) for number in range(6)]
+@pytest.mark.parametrize(
+    ("rtt", "interval"),
+    [
+        (0.100, 2 * (64 + 6 * 20) / (0.02 * 6 * 70_000)),
+        (0.040, 0.020),  # but two in a round trip
+        (0.008, 0.010),
+    ],
+)
+def test_uplinks_nobody_knows_are_taken_for_a_tenth_of_the_downlinks(rtt, interval):
+    paths = [path_of(number, rtt=rtt) for number in range(6)]
     for path in paths:
         path.stats.received.rate(0.0)
         path.stats.received.add(700_000)
-    assert interval_for(paths, 1.0) == pytest.approx(2 * (64 + 6 * 20) / (0.02 * 6 * 70_000))
+    assert interval_for(paths, 1.0) == pytest.approx(interval)
 
 
 def test_the_quickest_path_gives_the_interval_and_one_not_measured_gives_none():
