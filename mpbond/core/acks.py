@@ -32,6 +32,7 @@ ACK_BYTES, ACK_BYTES_PER_PATH = (
 )  # of a datagram with an ACK, IP and UDP headers not forgotten
 UNLEARNED_RATE = 250_000.0  # bytes per second
 SLOW_RATE = 62_500.0  # bytes per second: the slowest uplinks of modems
+GUESSED_PART = 0.6  # of a round trip passes between two ACKs for the sake of a guess, at most
 LOPSIDED = 10  # times as fast may a link be in the other direction
 RETURN_PATHS = 2  # an ACK goes out on as many
 LAST_RESORT = 2  # the tier of paths for when no other is up
@@ -124,7 +125,7 @@ def interval_for(paths: "Collection[Path]", now: float) -> float:
 
     How much a return path carries is not known while only ACKs go there. Then it is taken for a tenth of
     what comes the other way, since the most lopsided links have a twelfth; while nothing comes, for no slow
-    one. A guess makes no ACKs rarer than two in a round trip, which the peer's rate control needs.
+    one. A guess leaves a round trip more than one ACK: the peer's rate control needs them.
     """
     smallest = NEVER
     rate = 0.0
@@ -145,7 +146,7 @@ def interval_for(paths: "Collection[Path]", now: float) -> float:
     if smallest == NEVER:
         smallest = INITIAL_RTT
     interval = ack_interval(smallest, size, rate)
-    return min(interval, max(MINIMUM_INTERVAL, smallest / 2)) if guessed else interval
+    return min(interval, max(MINIMUM_INTERVAL, GUESSED_PART * smallest)) if guessed else interval
 
 
 def return_paths(
