@@ -143,7 +143,9 @@ class Outbound:
         waiting = self.queue.realtime
         while waiting:
             size = len(waiting[0].data)
-            order = [at for at in view.urgent(size) if view.room(at) > -paths[at].rate.window / 4]
+            order = view.urgent(size)
+            if self.scheduler.adapts:  # others let the modems' queues grow, whatever the window
+                order = [at for at in order if view.room(at) > -paths[at].rate.window / 4]
             if not order:
                 return
             packet = self.queue.take_realtime()
