@@ -22,7 +22,8 @@ from bench.links.shape import Profile, Shape, Step
 WEB, WEB6 = topology.WEB
 
 HOLDS_A_LAB = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background
 from bench.lab import Lab, LinkSpec
 with Lab(links=[LinkSpec()]) as lab:
     print(lab.spaces.run_id, lab.directory, flush=True)
