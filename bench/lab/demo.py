@@ -95,14 +95,7 @@ def start(lab: Lab) -> None:
     """Starts server and client as a user would, and waits for all six paths."""
     began = time.monotonic()
     lab.start_server()
-    lab.start_client(
-        default_route=True,
-        masquerade=True,
-        scheduler="weighted",
-        link={
-            link.name: {"weight": rate / 1e6} for link, rate in zip(lab.links, RATES, strict=True)
-        },
-    )
+    lab.start_client(default_route=True, masquerade=True)
     say(f"\nmpbond server and client started; six paths up after {time.monotonic() - began:.1f} s")
 
 
