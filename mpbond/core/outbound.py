@@ -130,9 +130,11 @@ class Outbound:
         while (packet := repair.next(now)) is not None:
             order = view.urgent(len(packet.data))
             sound = [at for at in order if paths[at].loss <= LOSSY]
-            at = next((at for at in sound or order if view.room(at) > 0), None)
-            if at is None:
+            free = [at for at in sound or order if view.room(at) > 0]
+            if not free:
                 return
+            turn = packet.tries - 1  # the second repair does not go where the first was lost
+            at = free[turn % len(free)]
             repair.taken()
             packet.tries += 1
             if not batch.add_packet(packet, paths[at]):
