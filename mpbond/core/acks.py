@@ -160,13 +160,13 @@ def return_paths(
     """
     trusted = [path for path in candidates if path.up and not is_overdue(path, now)]
     if len(trusted) >= RETURN_PATHS:
-        trusted.sort(key=_present_delay)
+        trusted.sort(key=lambda path: path.present_delay)
         return trusted[:RETURN_PATHS]
     usable = [path for path in everyone if path.usable and path.may_send(path.mtu // 4)]
     if trusted:  # what costs money is not spent on a second copy
         usable = [path for path in usable if path.tier < LAST_RESORT]
     doubtful = [path for path in usable if path not in trusted]
-    doubtful.sort(key=lambda path: (path.badness[0], _present_delay(path)))
+    doubtful.sort(key=lambda path: (path.badness[0], path.present_delay))
     count = RETURN_PATHS if trusted else DOUBTFUL_RETURN_PATHS
     return trusted + doubtful[: count - len(trusted)]
 
@@ -179,7 +179,3 @@ def is_overdue(path: "Path", now: float) -> bool:
     rtt = path.rtt
     wait = rtt.smoothed + 2 * rtt.variation + ack_interval(rtt.smoothed) + OVERDUE_MARGIN
     return now - max(oldest.time, path.last_answer - rtt.smoothed) > wait
-
-
-def _present_delay(path: "Path") -> float:
-    return path.rtt.smoothed / 2 + path.rate.queue

@@ -167,6 +167,11 @@ class Path:
         return max(TAIL_MINIMUM, self.rtt.smoothed / 4)
 
     @property
+    def present_delay(self) -> float:
+        """Seconds that a datagram sent now is about to take: half a round trip, and the queue that shows."""
+        return self.rtt.smoothed / 2 + self.rate.queue
+
+    @property
     def silence_limit(self) -> float:
         """Seconds that data may stay unacknowledged here."""
         return silence_limit(self.rtt.smoothed, self.rtt.variation)

@@ -255,7 +255,7 @@ class Sender:
     def _add_resends(self, batch: Batch, candidates: list[Path]) -> None:
         if not self.resend or not candidates:
             return
-        path = min(candidates, key=_present_delay)
+        path = min(candidates, key=lambda path: path.present_delay)
         waiting, self.resend = self.resend, []
         for item in waiting:
             batch.add_frame(item, path, eliciting=True, resend=True)
@@ -310,7 +310,3 @@ def dscp_of(packet: bytes) -> int:
     if packet[0] >> 4 == 6:
         return (packet[0] << 8 | packet[1]) >> 6 & 0x3F
     return packet[1] >> 2
-
-
-def _present_delay(path: Path) -> float:
-    return path.rtt.smoothed / 2 + path.rate.queue
