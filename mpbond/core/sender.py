@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from mpbond.core.acks import return_paths
 from mpbond.core.batch import Batch
 from mpbond.core.builder import Builder
+from mpbond.core.flow import locate
 from mpbond.core.keys import Keypair, seal
 from mpbond.core.outbound import Outbound, next_release
 from mpbond.core.path import Path
@@ -288,7 +289,7 @@ class Sender:
                 None,
                 self._session,
                 (item[0], (item[1],)),
-                dscp_of(builder.packets[0].data) if self.copy_dscp and builder.packets else 0,
+                locate(builder.packets[0].data)[0] if self.copy_dscp and builder.packets else 0,
             )
             for builder, item, datagram in zip(builders, batch, seal(pair, batch), strict=True)
         ]
@@ -303,10 +304,3 @@ def _collect_challenges(paths: list[Path]) -> list[Builder]:
             builders.append(builder)
         path.challenges.clear()
     return builders
-
-
-def dscp_of(packet: bytes) -> int:
-    """Return the differentiated services code point of an IP packet."""
-    if packet[0] >> 4 == 6:
-        return (packet[0] << 8 | packet[1]) >> 6 & 0x3F
-    return packet[1] >> 2

@@ -54,6 +54,18 @@ def test_real_time_packets_take_the_quick_link_however_busy_the_others_are(side)
     assert sorted(delays)[len(delays) * 95 // 100] < 0.020 + 0.045
 
 
+def test_a_datagram_has_the_mark_of_the_packet_in_it_only_where_that_is_asked_for():
+    world = world_of(0.030)
+    marks = []
+    world.on_transmit = lambda side, transmit: marks.append((side.name, transmit.dscp))
+    session_of(world, "client").sender.copy_dscp = True
+    for side in RECEIVER:
+        world.send(side, [segment(world, side, 0, size=600, dscp=EF)])
+    world.run(1.5)
+    assert ("client", 46) in marks
+    assert {dscp for side, dscp in marks if side == "server"} == {0}
+
+
 # -- copies ---------------------------------------------------------------------------------------
 
 
