@@ -82,6 +82,12 @@ class Repair:
         packet.waiting = False
         self.repaired += 1
 
+    def call_off(self, packet: Packet) -> None:
+        """Let the peer wait for a packet no longer."""
+        packet.done = True
+        self.given_up += 1
+        self._called_off.append((packet.lane, packet.sequence))
+
     @property
     def untold(self) -> bool:
         """Has something been called off that the peer has not been told of?"""
@@ -102,9 +108,7 @@ class Repair:
             self._require(forward_frame(items[at : at + ITEMS_PER_FRAME]))
 
     def _want(self, packet: Packet, now: float) -> int:
-        if packet.waiting:
-            return 0
-        if packet.tries >= MAXIMUM_TRIES or self._expired(packet, now):
+        if packet.waiting or packet.tries >= MAXIMUM_TRIES or self._expired(packet, now):
             return 0
         packet.waiting = True
         (self._urgent if packet.kind == REALTIME else self._waiting).append(packet)
@@ -113,9 +117,3 @@ class Repair:
     def _expired(self, packet: Packet, now: float) -> bool:
         lifetime = self.realtime_lifetime if packet.kind == REALTIME else LIFETIME
         return now - packet.sent > lifetime
-
-    def call_off(self, packet: Packet) -> None:
-        """Let the peer wait for a packet no longer."""
-        packet.done = True
-        self.given_up += 1
-        self._called_off.append((packet.lane, packet.sequence))
