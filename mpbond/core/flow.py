@@ -12,8 +12,6 @@ options and extensions: looking one up takes a fifth of the time.
 from functools import lru_cache
 from zlib import crc32
 
-from mpbond.core.wire import LANE_COUNT
-
 TCP, UDP, DCCP, SCTP, UDPLITE = 6, 17, 33, 132, 136
 REMEMBERED = 4096  # flows, of all sessions
 _COMMON = frozenset((TCP, UDP))
@@ -41,11 +39,6 @@ def flow_hash(packet: bytes, seed: int) -> int:
     else:
         fields = packet[:40]
     return _hash(fields, seed)
-
-
-def lane_of(packet: bytes, seed: int) -> int:
-    """Return the lane (0..1023) of a packet."""
-    return flow_hash(packet, seed) % LANE_COUNT
 
 
 def mix(value: int) -> int:
