@@ -86,7 +86,7 @@ class Outbound:
         """Schedule by another rule from the next packet on. Raises KeyError for an unknown name."""
         self.scheduler = SCHEDULERS[name]()
 
-    def queue_status(self, now: float) -> dict[str, float]:
+    def queue_status(self) -> dict[str, float]:
         """What `status` shows of the queue; delays in seconds."""
         queue = self.queue
         return {

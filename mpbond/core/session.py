@@ -429,7 +429,7 @@ class Session:
                 ),
                 "received": sum(path.peer_rate or 0.0 for path in self.paths.values() if path.up),
             },
-            "queue": outbound.queue_status(now),
+            "queue": outbound.queue_status(),
             "classes": outbound.classes.counts,
             "repaired": outbound.repair.repaired,
             "given_up": outbound.repair.given_up,
