@@ -41,6 +41,7 @@ CONTROL_SIZE = 256  # bytes an unproven address must be good for before it gets 
 PROBE_INTERVAL = (
     0.1  # seconds without data after which a path is asked how it is, while others carry some
 )
+NEVER = float("inf")
 _PING = frame(PING)
 
 
@@ -61,6 +62,7 @@ class Sender:
         self._session = session
         self._order = 0
         self._turn = 0
+        self._ask_at = -NEVER  # a path may have been quiet for long from then on, see `ask_due`
 
     @property
     def repairs(self) -> bool:
@@ -175,18 +177,29 @@ class Sender:
 
     def ask_the_idle(self, now: float) -> None:
         """Ask paths that carry nothing, while others do, how they are: their queues may have gone."""
-        if not self.outbound.busy(now) or not self.outbound.scheduler.adapts:
+        due = now + 1e-9
+        if self.ask_due(now, due) > due:
             return
         for path in self.candidates():
-            if path.up and path.last_eliciting + PROBE_INTERVAL <= now + 1e-9 and not path.pending:
+            if path.up and path.last_eliciting + PROBE_INTERVAL <= due and not path.pending:
                 path.pending.append(_PING)
 
-    def ask_due(self, now: float) -> float | None:
-        """When `ask_the_idle` has something to do."""
+    def ask_due(self, now: float, before: float) -> float:
+        """When `ask_the_idle` has something to do; exact only if that is earlier than `before`.
+
+        What leaves on a path puts it off. So what was found is too early at worst, and the paths are looked
+        at again only where that would matter.
+        """
         if not self.outbound.busy(now) or not self.outbound.scheduler.adapts:
-            return None
-        quiet = [path.last_eliciting for path in self.candidates() if path.up]
-        return max(now, min(quiet) + PROBE_INTERVAL) if quiet else None
+            return NEVER
+        if self._ask_at < before:
+            quiet = [path.last_eliciting for path in self.candidates() if path.up]
+            self._ask_at = max(now, min(quiet) + PROBE_INTERVAL) if quiet else NEVER
+        return self._ask_at
+
+    def on_state(self) -> None:
+        """A path has come up or is up no longer: another may be the first that is to be asked."""
+        self._ask_at = -NEVER
 
     def review(self) -> None:
         """Look at the paths, once a second.

@@ -325,6 +325,7 @@ class Session:
             state = path.state
             if state != path.told_state:
                 path.told_state = state
+                self.sender.on_state()
                 event = PathChanged(self.peer, path.id, path.link, state, path.reason)
                 self.path_events.append(event)
         events, self.path_events = self.path_events, []
@@ -371,11 +372,10 @@ class Session:
             self.sender.mark_order_due(),
             self.sender.retry_due,
             self.sender.wake,
-            self.sender.ask_due(now),
         ):
             if other is not None and other < due:
                 due = other
-        return due
+        return min(due, self.sender.ask_due(now, due))
 
     def rekey_due(self, now: float, after: float) -> bool:
         """Should the client shake hands again? Idle sessions do so only when a keepalive needs a key."""
