@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 
 from mpbond.core.acks import return_paths
+from mpbond.core.sender import PROBE_INTERVAL
 from mpbond.core.transmit import PathChanged
 from tests.packets import number_of
 from tests.sim.worlds import (
@@ -127,6 +128,28 @@ def test_when_every_link_is_silent_the_one_that_answered_last_is_tried_and_all_c
     assert states(world, "server") == ["up"] * 4
     world.run(13.0)
     assert max(arrived(world, "client")) == round((12.0 - START) / 0.005) - 1
+
+
+def test_a_path_that_carries_nothing_is_asked_how_it_is_while_another_carries():
+    """The second is not needed for so little, apart from a while in which both are gone."""
+    world, _ = busy("client", 8.0, delays=(0.020, 0.120), interval=0.020)
+    for index in (0, 1):
+        world.at(4.0, lambda index=index: cut(world, index))
+        world.at(5.0, lambda index=index: cut(world, index, up=True))
+    asked, waited = set(), []
+
+    def look():
+        path = paths_of(world, "client")[1]
+        asked.add(path.last_eliciting)
+        if path.up:
+            waited.append(world.now - path.last_eliciting)
+
+    for step in range(int(2.5 / 0.005), int(7.5 / 0.005)):
+        world.at(step * 0.005, look)
+    world.run(8.0)
+    assert paths_of(world, "client")[1].last_data < 5.5
+    assert max(waited) < PROBE_INTERVAL + 0.006
+    assert len(asked) < 2 * 5.0 / PROBE_INTERVAL
 
 
 def busy(side, stop, *, delays=FOUR, interval=0.001, **changed):
