@@ -53,6 +53,7 @@ class Outbound:
         self.unused: list[Path] = []
         """Paths that had room for more than the last `bind` found for them."""
         self._others: dict[str, Scheduler] = {}  # by name, where rules ask for them
+        self._begun: set[str] = set()  # those that have looked at the paths in this flush
         self._paths = paths
         self._seed = seed
         self._drops = drops
@@ -105,10 +106,9 @@ class Outbound:
         view = scheduler if isinstance(scheduler, Adaptive) else self._view
         for path in paths:
             path.rate.realtime = now < path.realtime_until
-        view.begin(paths, now)
-        for other in self._others.values():
-            if isinstance(other, Adaptive):
-                other.begin(paths, now)
+        if view is scheduler or len(self.repair) or self.queue.realtime:  # else nobody asks it
+            view.begin(paths, now)
+        self._begun.clear()
         self._bound_queue(paths, now)
         self._add_repairs(batch, paths, view, now)
         self._add_realtime(batch, paths, view, now)
@@ -201,8 +201,9 @@ class Outbound:
         scheduler = self._others.get(name)
         if scheduler is None:
             scheduler = self._others[name] = SCHEDULERS[name]()
-            if isinstance(scheduler, Adaptive):
-                scheduler.begin(paths, now)
+        if isinstance(scheduler, Adaptive) and name not in self._begun:
+            self._begun.add(name)
+            scheduler.begin(paths, now)
         return scheduler
 
     def _send(
