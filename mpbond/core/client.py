@@ -195,8 +195,8 @@ class ClientEndpoint(Endpoint):
         self.settings.rules = rules
         session = self.session
         if session is not None:
-            session.set_rules(rules)
-            session.tell_rules(rules)
+            session.sender.outbound.set_rules(rules)
+            session.agreement.tell_rules(rules)
             self._dirty[session.id] = session
 
     def set_scheduler(self, name: str, direction: str) -> None:
@@ -406,8 +406,8 @@ class ClientEndpoint(Endpoint):
         session.peer_capabilities = frozenset(welcome.capabilities)
         session.sender.copy_dscp = self.settings.copy_dscp
         if self.settings.rules:
-            session.set_rules(self.settings.rules)
-            session.tell_rules(self.settings.rules)
+            session.sender.outbound.set_rules(self.settings.rules)
+            session.agreement.tell_rules(self.settings.rules)
         self._adopt(session)
         self._register(session)
         self.addresses = welcome.addresses
@@ -433,7 +433,7 @@ class ClientEndpoint(Endpoint):
             return  # the handshake that `paths_exhausted` asks for will bring this link in
         link.path_id = path.id
         if link.remembered_down:
-            session.tell_remembered(path, link.remembered_down)
+            session.agreement.tell_remembered(path, link.remembered_down)
         if not link.usable:
             session.set_usable(path, False, now)
         self._dirty[session.id] = session

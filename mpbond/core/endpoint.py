@@ -235,7 +235,7 @@ class Endpoint:
         while self._dirty:
             _, session = self._dirty.popitem()
             for message in session.control.inbox:
-                if not session.on_control(message, now):
+                if not session.agreement.on_message(message, now):
                     self._on_control(session, message, now)
             session.control.inbox.clear()
             packets = session.release(now)

@@ -7,7 +7,7 @@ in `unused`: what they carry says nothing of their rate.
 """
 
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from mpbond.core.adaptive import Adaptive, Redundant
 from mpbond.core.batch import Batch
@@ -18,6 +18,7 @@ from mpbond.core.packet import ACKNOWLEDGEMENT, REALTIME, Packet
 from mpbond.core.path import Path
 from mpbond.core.queue import SendQueue
 from mpbond.core.repair import Repair
+from mpbond.core.rules import Rule
 from mpbond.core.scheduler import SCHEDULERS, Scheduler
 from mpbond.core.stats import Drops, Meter
 from mpbond.core.wire import LANE_COUNT, SEQUENCE_SPACE, UNORDERED
@@ -86,6 +87,10 @@ class Outbound:
     def set_scheduler(self, name: str) -> None:
         """Schedule by another rule from the next packet on. Raises KeyError for an unknown name."""
         self.scheduler = SCHEDULERS[name]()
+
+    def set_rules(self, rules: Sequence[Rule]) -> None:
+        """Class by other rules from the next packet on."""
+        self.classes = Classes(rules)
 
     def queue_status(self) -> dict[str, float]:
         """What `status` shows of the queue; delays in seconds."""

@@ -219,7 +219,7 @@ class ServerEndpoint(Endpoint):
         session.peer_capabilities = frozenset(request.capabilities)
         session.socket_mtu = self.socket_mtu
         session.sender.copy_dscp = self.settings.copy_dscp
-        session.set_rules(self.settings.rules)
+        session.sender.outbound.set_rules(self.settings.rules)
         return session
 
     def _choose_cipher(self, offered: Sequence[str]) -> str:

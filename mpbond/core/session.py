@@ -1,25 +1,23 @@
 """A session: the authenticated association of a client with a concentrator.
 
 It conducts: keys say who it is, `Inbound` takes datagrams apart, `Receiver` and `Sender` move packets,
-`Watch` runs the paths' timers, and each path keeps its own state.
+`Watch` runs the paths' timers, `Agreement` is what both ends tell each other, and each path keeps its own
+state.
 
 Methods come in four kinds: `handle_*` take input, `flush` builds what can be sent, `next_timeout` says
 when to call again, the rest are for the endpoint that owns it. After any `handle_*`, call `flush`.
 """
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mpbond.core.acks import interval_for
-from mpbond.core.classes import Classes
+from mpbond.core.agreement import Agreement
 from mpbond.core.control import ControlChannel
 from mpbond.core.inbound import Inbound
 from mpbond.core.keys import REJECT_AFTER, Keypair, KeyRing
 from mpbond.core.path import DEFAULT_MTU, Address, Path, PathOptions
 from mpbond.core.receiver import Receiver
 from mpbond.core.roaming import Prover
-from mpbond.core.rules import Rule, rule_from_map, rule_to_map
-from mpbond.core.scheduler import SCHEDULERS
 from mpbond.core.sender import Sender
 from mpbond.core.stats import Drops, Meter
 from mpbond.core.transmit import PathChanged, Transmit
@@ -39,7 +37,6 @@ if TYPE_CHECKING:
     from random import Random
 
 MAXIMUM_PATHS = 32  # live at once
-MAXIMUM_RULES = 256  # that a client may ask for
 LAST_PATH_ID = 255
 INTERVAL_KEPT = 0.1  # seconds for which the interval between ACKs is not computed anew
 REKEY_MARGIN = 5.0  # seconds before a keepalive would need a key that may no longer send
@@ -80,6 +77,9 @@ class Session:
         self.sender = Sender(self.paths, session_id, rng.getrandbits(32), scheduler, drops)
         self.sender.hold_override = hold
         self.control = ControlChannel(self.sender.require)
+        self.agreement = Agreement(
+            self.paths, self.sender.outbound, self.control, drops, is_client=is_client
+        )
         self.received_packets = Meter()
         self.path_events: list[PathChanged] = []
         self._watch = Watch(
@@ -103,8 +103,6 @@ class Session:
         self._next_second = now + 1.0
         self._interval = 0.0  # seconds between ACKs
         self._interval_due = now  # when to look again at what it should be
-        self._rules: list[Rule] = []
-        self._told_rates: dict[int, int] = {}
 
     # -- paths ------------------------------------------------------------------------------------
 
@@ -170,78 +168,6 @@ class Session:
     def paths_exhausted(self) -> bool:
         """Is it time for a new session because path ids run out?"""
         return self._next_path_id >= LAST_PATH_ID
-
-    # -- what both ends tell each other ------------------------------------------------------------
-
-    def set_rules(self, rules: Sequence[Rule]) -> None:
-        """Class the packets we send by these rules from now on."""
-        self.sender.outbound.classes = Classes(rules)
-
-    def tell_rules(self, rules: Sequence[Rule]) -> None:
-        """Ask the server to class what it sends by these rules, in messages of one rule each."""
-        count = len(rules)
-        self.control.post({"rules": count})
-        for number, rule in enumerate(rules):
-            self.control.post({"rule": rule_to_map(rule), "number": number, "of": count})
-
-    def on_control(self, message: dict[str, Any], now: float) -> bool:
-        """Take a CONTROL message that is about the session itself; False if it is not."""
-        if "rates" in message:
-            self._on_rates(message["rates"])
-        elif "remembered" in message and not self.is_client:
-            self._on_remembered(message["remembered"], now)
-        elif "rules" in message and not self.is_client:
-            self._rules = []
-            if message["rules"] == 0:
-                self.set_rules(())
-        elif "rule" in message and not self.is_client:
-            self._on_rule(message)
-        else:
-            return False
-        return True
-
-    def _on_rates(self, rates: object) -> None:
-        """What the peer has learned: how fast it can send on each path."""
-        for item in rates if isinstance(rates, list) else ():
-            match item:
-                case [int(path_id), int(rate)] if path_id in self.paths:
-                    self.paths[path_id].peer_rate = float(rate)
-
-    def tell_remembered(self, path: Path, rate: float) -> None:
-        """Tell the server how fast it could send on a path the last time, in bits per second."""
-        self.control.post({"remembered": [path.id, round(rate)]})
-
-    def _on_remembered(self, item: object, now: float) -> None:
-        """Begin there, unless the path has taught us better already."""
-        match item:
-            case [int(path_id), int(rate)] if path_id in self.paths and rate > 0:
-                self.paths[path_id].remember(rate, now)
-
-    def _on_rule(self, message: dict[str, Any]) -> None:
-        if message.get("number") != len(self._rules) or len(self._rules) >= MAXIMUM_RULES:
-            self.drops["rule_malformed"] += 1
-            return
-        try:
-            rule = rule_from_map(message["rule"])
-        except ValueError:
-            self.drops["rule_malformed"] += 1
-            return
-        if rule.scheduler is not None and rule.scheduler not in SCHEDULERS:
-            self.drops["rule_malformed"] += 1
-            return
-        self._rules.append(rule)
-        if len(self._rules) == message.get("of"):
-            self.set_rules(self._rules)
-
-    def _tell_rates(self) -> None:
-        """Tell the peer what we have learned, if that is news."""
-        rates = {
-            path.id: round(path.rate.rate * 8) for path in self.paths.values() if path.rate.learned
-        }
-        told = self._told_rates
-        if any(abs(rate - told.get(at, 0)) > 0.1 * rate for at, rate in rates.items()):
-            self._told_rates = rates
-            self.control.post({"rates": [list(item) for item in rates.items()]})
 
     # -- input ------------------------------------------------------------------------------------
 
@@ -358,7 +284,7 @@ class Session:
             self._next_second = now + 1.0
             for path in self.paths.values():
                 path.turn_meters(now)
-            self._tell_rates()
+            self.agreement.tell_rates()
             self.sender.review()
 
     def next_timeout(self, now: float) -> float:

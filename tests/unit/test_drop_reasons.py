@@ -10,6 +10,7 @@ import pytest
 import mpbond.core
 from bench.sim.world import SERVER_ADDRESS, SERVER_SOCKET
 from mpbond.core import envelope, wire
+from mpbond.core.agreement import MAXIMUM_RULES
 from mpbond.core.client import ClientEndpoint
 from mpbond.core.envelope import COOKIE, HEADER, INIT, RESPONSE, VERSION, Mac1, write_hint
 from mpbond.core.handshake import INIT_PAYLOAD_SIZE, PROLOGUE, Initiator
@@ -17,7 +18,6 @@ from mpbond.core.keys import seal
 from mpbond.core.noise import HandshakeState, KeyPair, public_key
 from mpbond.core.outbound import MINIMUM_QUEUE
 from mpbond.core.queue import REALTIME_LIMIT
-from mpbond.core.session import MAXIMUM_RULES
 from mpbond.core.wire import CLOSE_SHUTDOWN
 from tests.packets import ipv4, ipv6
 from tests.sim.worlds import (
