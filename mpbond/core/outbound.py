@@ -8,6 +8,7 @@ in `unused`: what they carry says nothing of their rate.
 
 from array import array
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from mpbond.core.adaptive import Adaptive, Redundant
 from mpbond.core.batch import Batch
@@ -92,15 +93,21 @@ class Outbound:
         """Class by other rules from the next packet on."""
         self.classes = Classes(rules)
 
-    def queue_status(self) -> dict[str, float]:
-        """What `status` shows of the queue; delays in seconds."""
+    def status(self) -> dict[str, Any]:
+        """Return what `mpbond status` shows of what we send; delays in seconds."""
         queue = self.queue
         return {
-            "packets": len(queue),
-            "bytes": queue.bytes,
-            "flows": queue.flows,
-            "delay": queue.sojourn if len(queue) else 0.0,
-            "marked": queue.marked,
+            "queue": {
+                "packets": len(queue),
+                "bytes": queue.bytes,
+                "flows": queue.flows,
+                "delay": queue.sojourn if len(queue) else 0.0,
+                "marked": queue.marked,
+            },
+            "classes": self.classes.counts,
+            "repaired": self.repair.repaired,
+            "given_up": self.repair.given_up,
+            "sent": {"packets": self.packets.count, "bytes": self.packets.bytes},
         }
 
     def bind(self, batch: Batch, paths: list[Path], now: float) -> None:

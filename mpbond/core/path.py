@@ -282,9 +282,15 @@ class Path:
         self.stats.received.rate(now)
         self.stats.loss.fraction(self.sent.acked_count, self.sent.lost_count, now)
 
-    def status(self, now: float) -> dict[str, Any]:
-        """Return what `mpbond status` shows of the path, addresses aside."""
+    def status(
+        self, now: float, all_sent: float = 0.0, all_received: float = 0.0
+    ) -> dict[str, Any]:
+        """Return what `mpbond status` shows of the path, addresses aside.
+
+        `all_sent` and `all_received` are what all paths together carry, in bits per second.
+        """
         stats = self.stats
+        sent, received = _meter(stats.sent, now), _meter(stats.received, now)
         rtt = self.rtt if self.rtt.has_sample else None
         return {
             "id": self.id,
@@ -309,9 +315,13 @@ class Path:
             "repaired": stats.repaired,
             "copies": stats.copies,
             "loss": stats.loss.fraction(self.sent.acked_count, self.sent.lost_count, now),
-            "sent": _meter(stats.sent, now),
-            "received": _meter(stats.received, now),
+            "sent": sent,
+            "received": received,
             "weight": self.weight,
+            "share": {
+                "sent": sent["rate"] / all_sent if all_sent else 0.0,
+                "received": received["rate"] / all_received if all_received else 0.0,
+            },
         }
 
 

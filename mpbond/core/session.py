@@ -328,46 +328,29 @@ class Session:
     def status(self, now: float) -> dict[str, Any]:
         """Return what `mpbond status` shows of a session, names and addresses aside."""
         pair = self.keys.current
-        outbound = self.sender.outbound
-        paths = []
-        total_sent = sum(path.stats.sent.rate(now) for path in self.paths.values())
-        total_received = sum(path.stats.received.rate(now) for path in self.paths.values())
-        for path in self.paths.values():
-            shown = path.status(now)
-            shown["share"] = {
-                "sent": shown["sent"]["rate"] / total_sent if total_sent else 0.0,
-                "received": shown["received"]["rate"] / total_received if total_received else 0.0,
-            }
-            paths.append((path, shown))
+        paths = self.paths.values()
+        up = [path for path in paths if path.up]
+        sent = sum(path.stats.sent.rate(now) for path in paths)
+        received = sum(path.stats.received.rate(now) for path in paths)
         return {
             "id": self.id.hex(),
             "since": now - self.started,
             "cipher": pair.cipher,
             "key_age": now - pair.created,
-            "scheduler": outbound.scheduler.name,
+            "scheduler": self.sender.outbound.scheduler.name,
             "hold": self.receiver.hold,
             "handshakes": self.handshakes,
             "order": self.receiver.stats.as_dict(),
             "rate": {
-                "sent": 8
-                * sum(
-                    path.rate.rate for path in self.paths.values() if path.up and path.rate.learned
-                ),
-                "received": sum(path.peer_rate or 0.0 for path in self.paths.values() if path.up),
+                "sent": 8 * sum(path.rate.rate for path in up if path.rate.learned),
+                "received": sum(path.peer_rate or 0.0 for path in up),
             },
-            "queue": outbound.queue_status(),
-            "classes": outbound.classes.counts,
-            "repaired": outbound.repair.repaired,
-            "given_up": outbound.repair.given_up,
-            "sent": {
-                "packets": outbound.packets.count,
-                "bytes": outbound.packets.bytes,
-            },
+            **self.sender.outbound.status(),
             "received": {
                 "packets": self.received_packets.count,
                 "bytes": self.received_packets.bytes,
             },
-            "paths": paths,
+            "paths": [(path, path.status(now, sent, received)) for path in paths],
         }
 
     # -- inside -----------------------------------------------------------------------------------
