@@ -20,9 +20,10 @@ from random import Random
 from typing import NamedTuple
 
 from bench.links.link import Link
-from mpbond.core.client import ClientEndpoint, ClientSettings, Target
-from mpbond.core.client import Link as ClientLink
+from mpbond.core.client import ClientEndpoint, ClientSettings
 from mpbond.core.endpoint import Endpoint
+from mpbond.core.link import Link as ClientLink
+from mpbond.core.link import Target
 from mpbond.core.noise import public_key
 from mpbond.core.path import DEFAULT_OVERHEAD, Address
 from mpbond.core.peers import IPNetwork, Peer, Peers

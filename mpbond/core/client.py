@@ -9,7 +9,7 @@ path ids run out. The old session stays in use until a new one is there.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from mpbond.core.attempt import Attempt
 from mpbond.core.endpoint import Endpoint
@@ -17,8 +17,9 @@ from mpbond.core.envelope import COOKIE, HINT, RESPONSE, read_hint
 from mpbond.core.greeting import Request, Welcome, read_welcome
 from mpbond.core.handshake import Initiator
 from mpbond.core.keys import CIPHERS, REKEY_AFTER, Keypair
+from mpbond.core.link import Link, Target
 from mpbond.core.liveness import DOWN
-from mpbond.core.path import DEFAULT_MTU, DEFAULT_OVERHEAD, Address, Path, PathOptions
+from mpbond.core.path import Address
 from mpbond.core.peers import source_of
 from mpbond.core.rules import Rule
 from mpbond.core.scheduler import DEFAULT_SCHEDULER
@@ -42,45 +43,6 @@ DEAF_AFTER = 5.0  # seconds without a datagram while asking
 HINT_INTERVAL = 1.0  # seconds between handshakes that a hint may start
 REPLACED_PAUSE = 10.0  # seconds of silence after another box has taken over our key
 WAITING_LIMIT = 256  # packets kept while there is no session
-
-
-class Target(NamedTuple):
-    """One way to the concentrator over a link, in bytes: the largest UDP payload, and IP's and UDP's
-    headers around it."""
-
-    socket: int
-    address: Address
-    mtu: int = DEFAULT_MTU
-    overhead: int = DEFAULT_OVERHEAD
-
-
-@dataclass(slots=True)
-class Link:
-    """A link as the endpoint sees it. Its targets are tried in turn until one answers.
-
-    `tier` is 0 (use always), 1 (overflow) or 2 (last resort); caps limit either direction, and
-    `remembered_*` are what it carried the last time, all in bits per second (caps: 0 is none).
-    """
-
-    name: str
-    targets: Sequence[Target]
-    weight: float = 1.0
-    tier: int = 0
-    cap_up: float = 0.0
-    cap_down: float = 0.0
-    remembered_up: float | None = None
-    remembered_down: float | None = None
-    usable: bool = True
-    cookie: bytes | None = None
-    cookie_due: float = float("-inf")  # not before then a COOKIE is answered again
-    path_id: int | None = None
-    turn: int = 0
-    next_turn: float = float("-inf")  # not before then another target is tried
-
-    @property
-    def target(self) -> Target:
-        """The target whose turn it is."""
-        return self.targets[self.turn % len(self.targets)]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -143,7 +105,7 @@ class ClientEndpoint(Endpoint):
         """A link has lost or regained its carrier; its path stays."""
         link = self.links[name]
         link.usable = usable
-        path = self._path_of(link)
+        path = link.path_in(self.session)
         if path is not None and self.session is not None:
             self.session.set_usable(path, usable, now)
             self._dirty[self.session.id] = self.session
@@ -159,12 +121,9 @@ class ClientEndpoint(Endpoint):
             self._send_init(link)
 
     def _retarget(self, link: Link, now: float) -> None:
-        path = self._path_of(link)
+        path = link.path_in(self.session)
         if path is not None and self.session is not None:
-            path.socket, path.remote = link.target.socket, link.target.address
-            path.mtu = self.path_mtu(link)
-            path.liveness.hurry(now)
-            self.session.poke(path)
+            link.lead(self.session, path, self.path_mtu(link), now)
             self._dirty[self.session.id] = self.session
 
     def set_link(
@@ -183,11 +142,9 @@ class ClientEndpoint(Endpoint):
         link.cap_up = link.cap_up if cap_up is None else cap_up
         link.cap_down = link.cap_down if cap_down is None else cap_down
         link.weight = link.weight if weight is None else weight
-        path = self._path_of(link)
+        path = link.path_in(self.session)
         if path is not None and self.session is not None:
-            path.tier, path.weight = link.tier, link.weight
-            path.cap, path.cap_received = link.cap_up, link.cap_down
-            self.session.tell_status(path)
+            link.adjust(self.session, path)
             self._dirty[self.session.id] = self.session
 
     def set_rules(self, rules: tuple[Rule, ...]) -> None:
@@ -256,7 +213,7 @@ class ClientEndpoint(Endpoint):
     def _try_other_targets(self, now: float) -> None:
         """A link whose path has been dead for a while goes on to its next target, in turn."""
         for link in self.links.values():
-            path = self._path_of(link)
+            path = link.path_in(self.session)
             if len(link.targets) < 2 or path is None or not path.usable:
                 continue
             if path.liveness.state == DOWN and now >= link.next_turn:
@@ -418,30 +375,8 @@ class ClientEndpoint(Endpoint):
         self._events.append(SessionStarted(session.peer, session.id, self.addresses))
 
     def _open_path(self, link: Link, session: Session, now: float) -> None:
-        options = PathOptions(
-            link=link.name,
-            mtu=self.path_mtu(link),
-            weight=link.weight,
-            tier=link.tier,
-            cap=link.cap_up,
-            cap_received=link.cap_down,
-            remembered=link.remembered_up,
-        )
-        try:
-            path = session.add_path(link.target.socket, link.target.address, options, now)
-        except IndexError:
-            return  # the handshake that `paths_exhausted` asks for will bring this link in
-        link.path_id = path.id
-        if link.remembered_down:
-            session.agreement.tell_remembered(path, link.remembered_down)
-        if not link.usable:
-            session.set_usable(path, False, now)
+        link.open_path(session, self.path_mtu(link), now)
         self._dirty[session.id] = session
-
-    def _path_of(self, link: Link) -> Path | None:
-        if self.session is None or link.path_id is None:
-            return None
-        return self.session.paths.get(link.path_id)
 
     def path_mtu(self, link: Link) -> int:
         """The largest UDP payload of a link's path, in bytes, as far as both ends know."""

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
 from mpbond.config import LinkConfig
-from mpbond.core.client import ClientEndpoint, Link, Target
+from mpbond.core.client import ClientEndpoint
+from mpbond.core.link import Link, Target
 from mpbond.core.path import Path
 from mpbond.io.netlink import LinkState
 from mpbond.io.udp import OVERHEAD, UdpSocket, payload_mtu

@@ -10,7 +10,8 @@ from struct import pack
 import pytest
 import uvloop
 
-from mpbond.core.client import ClientEndpoint, ClientSettings, Link, Target
+from mpbond.core.client import ClientEndpoint, ClientSettings
+from mpbond.core.link import Link, Target
 from mpbond.core.noise import public_key
 from mpbond.core.peers import Peer, Peers
 from mpbond.core.server import ServerEndpoint, ServerSettings

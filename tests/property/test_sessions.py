@@ -19,8 +19,8 @@ from hypothesis.stateful import (
 
 from bench.links.link import Link
 from bench.sim.world import SERVER_ADDRESS
-from mpbond.core.client import Link as ClientLink
-from mpbond.core.client import Target
+from mpbond.core.link import Link as ClientLink
+from mpbond.core.link import Target
 from mpbond.core.transmit import Rekeyed
 from mpbond.core.wire import FIRST_PART, LAST_PART, parse_frames
 from tests.packets import ipv4, number_of, udp_run

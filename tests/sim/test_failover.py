@@ -6,8 +6,8 @@ import pytest
 
 from bench.sim.world import SERVER_ADDRESS
 from mpbond.core.acks import ack_interval
-from mpbond.core.client import Link as ClientLink
-from mpbond.core.client import Target
+from mpbond.core.link import Link as ClientLink
+from mpbond.core.link import Target
 from mpbond.core.liveness import silence_limit
 from mpbond.core.watch import PROGRESS
 from tests.sim.worlds import (
