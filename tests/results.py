@@ -87,6 +87,19 @@ def made(
     )
 
 
+def made_of(case, **more):
+    """What measuring a case would give; the rest as `made` takes it."""
+    return made(
+        scenario=case.scenario,
+        system=case.system,
+        workload=case.workload,
+        seed=case.seed,
+        repetition=case.repetition,
+        seconds=case.seconds,
+        **more,
+    )
+
+
 def _call(count, delay, seed):
     """A call whose delays swing about a mean; every fiftieth packet is lost on the way up."""
 

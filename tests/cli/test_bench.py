@@ -16,7 +16,7 @@ from bench.__main__ import main
 from bench.errors import BenchError
 from bench.links import modems
 from bench.runners import Runners
-from tests.results import made
+from tests.results import made, made_of
 
 
 def simulate(case):
@@ -25,16 +25,7 @@ def simulate(case):
         raise ValueError("a fault of our own")
     if case.system == "rr" and case.seconds == 2:
         os.kill(os.getpid(), signal.SIGKILL)
-    return made(
-        clock="sim",
-        scenario=case.scenario,
-        system=case.system,
-        workload=case.workload,
-        seed=case.seed,
-        repetition=case.repetition,
-        seconds=case.seconds,
-        wall=0.5,
-    )
+    return made_of(case, clock="sim", wall=0.5)
 
 
 class Lab:
@@ -65,15 +56,7 @@ class Lab:
             self.note("once more, for the emulator was late")
         if case.system in self.spoilt:
             raise self.spoilt[case.system]
-        return made(
-            scenario=case.scenario,
-            system=case.system,
-            workload=case.workload,
-            seed=case.seed,
-            repetition=case.repetition,
-            seconds=case.seconds,
-            late=case.system == "xor",
-        )
+        return made_of(case, late=case.system == "xor")
 
     def check(self):
         self.events.append("check")

@@ -9,7 +9,7 @@ from bench.errors import BenchError
 from bench.judge import MISSED, REACHED, UNKNOWN, Board, How
 from bench.results import Tunnel
 from bench.targets import Target
-from tests.results import made
+from tests.results import made, made_of
 
 ROW = Target(
     group="table",
@@ -38,17 +38,7 @@ class Judged:
         self.board = Board(targets, How(**given), self.told.append, self.told.append)
 
     def give(self, case, **more):
-        result = made(
-            clock="sim",
-            scenario=case.scenario,
-            system=case.system,
-            workload=case.workload,
-            seed=case.seed,
-            repetition=case.repetition,
-            seconds=case.seconds,
-            **more,
-        )
-        self.board.end(case, result)
+        self.board.end(case, made_of(case, clock="sim", **more))
 
 
 def names(cases):
