@@ -19,10 +19,8 @@ from collections.abc import Sequence
 
 from mpbond.core.flow import TCP, UDP, locate
 from mpbond.core.packet import ACKNOWLEDGEMENT, BULK, KINDS, NORMAL, REALTIME
-from mpbond.core.rules import Rule, RuleTable, rule_from_map, rule_to_map
+from mpbond.core.rules import Rule, RuleTable
 from mpbond.core.steady import SteadyFlows
-
-__all__ = ["Classes", "Rule", "rule_from_map", "rule_to_map"]
 
 MARKED_RATE = 500_000.0  # bytes per second: several calls with pictures
 MARKED_BURST = 48_000.0  # bytes at once

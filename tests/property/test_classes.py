@@ -6,10 +6,10 @@ import msgpack
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mpbond.core.classes import Classes, Rule, rule_from_map, rule_to_map
+from mpbond.core.classes import Classes
 from mpbond.core.flow import locate
 from mpbond.core.packet import ACKNOWLEDGEMENT, BULK, NORMAL, REALTIME
-from mpbond.core.rules import RuleTable
+from mpbond.core.rules import Rule, RuleTable, rule_from_map, rule_to_map
 from tests.packets import TCP, UDP, extension, ipv4, ipv6
 
 RULES = [

@@ -4,10 +4,10 @@ import struct
 
 import pytest
 
-from mpbond.core.classes import Rule
 from mpbond.core.flow import flow_hash
 from mpbond.core.outbound import COPY_BURST, COPY_RATE, COPY_SHARE
 from mpbond.core.packet import REALTIME
+from mpbond.core.rules import Rule
 from tests.packets import TCP, ipv4, number_of
 from tests.sim.worlds import (
     arrived,

@@ -4,8 +4,9 @@ import struct
 
 import pytest
 
-from mpbond.core.classes import MARKED_LIMIT, MARKED_RATE, Classes, Rule
+from mpbond.core.classes import MARKED_LIMIT, MARKED_RATE, Classes
 from mpbond.core.packet import ACKNOWLEDGEMENT, BULK, NORMAL, REALTIME
+from mpbond.core.rules import Rule
 from tests.packets import FRAGMENT, ICMP, TCP, UDP, extension, ipv4, ipv6
 
 FIN, SYN, RST, PUSH, ACK = 1, 2, 4, 8, 16
