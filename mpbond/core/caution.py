@@ -14,7 +14,7 @@ ENOUGH = 40  # datagrams that a share of loss is taken over, at least
 LOSSES = 8  # times that datagrams were lost: it takes so many to tell a share
 MOST = 2000  # datagrams after which fewer lost ones do
 SLACK = 0.01  # of loss above twice the background that is put up with
-LONGER = 2  # times as many datagrams as LOSSES took before are sent in a trial: else it was ours
+LONGER = 3  # times as many datagrams as LOSSES took before are sent in a trial: else it was ours
 TRIAL = 0.95  # of the delivered rate is sent during the trial
 CUT = 0.5
 LOWEST = 0.1  # below this level nothing more can be gained
@@ -36,6 +36,7 @@ class Caution:
     __slots__ = (
         "_acked",
         "_before",
+        "_confirming",
         "_doubt",
         "_events",
         "_from",
@@ -45,6 +46,7 @@ class Caution:
         "_tried_at",
         "_trying",
         "_until",
+        "_usual",
         "background",
         "level",
         "safe",
@@ -58,7 +60,9 @@ class Caution:
         self._acked = 0
         self._lost = 0
         self._events = 0  # times that some were lost: they go in bursts
-        self._before = 0  # datagrams that the share before the trial was taken over
+        self._before = 0  # datagrams that LOSSES took before the trial
+        self._usual = 0.0  # datagrams that LOSSES take on the long run, 0.0 if not known
+        self._confirming = False  # the last share was too large
         self._from = 0  # only datagrams sent later count, by position
         self._hold = HOLD
         self._doubt = DOUBT
@@ -93,12 +97,19 @@ class Caution:
         told = self._events >= LOSSES and share > SLACK
         lossy = told and share > 2 * self.background + SLACK
         self._acked = self._lost = self._events = 0
+        if told:
+            self._usual += (total - self._usual) / 8 if self._usual else total
+        if lossy and not self._confirming:
+            self._confirming = True
+            self._before = total
+            return False
+        confirmed, self._confirming = self._confirming, False
         if lossy and LOWEST <= self.level < 1.0:
             self._give_way(self.level * CUT, now)
             self._from = sent
             return False
         if lossy or (told and now - self._tried_at > self._doubt):
-            self._before = total
+            self._before = (self._before + total) // 2 if lossy else max(total, round(self._usual))
             self._from = sent
             self._tried_at = now
             self._trying = True

@@ -56,11 +56,24 @@ def test_both_together_are_told_apart():
     assert caution.background == pytest.approx(0.03, abs=0.03)
 
 
+@pytest.mark.parametrize("share", [0.01, 0.02, 0.05])
+def test_chance_is_not_taken_for_ours(share):
+    """Every window and trial is a throw of dice, and there are many in an hour."""
+    blamed = 0
+    for seed in range(20):
+        caution, _ = drive(lambda _sending: share, 60.0, seed=seed)
+        blamed += caution.level < 1.0 and not caution._trying
+    assert blamed == 0
+
+
 def test_a_trial_sends_a_little_less_than_was_delivered():
     caution = Caution()
-    for number in range(8):
-        caution.on_lost([1000 + number])
-    assert caution.on_acked(100, 2000, 3000, 5e5, 1.0)
+    for share in range(2):
+        assert caution.level == 1.0, share
+        for number in range(8):
+            caution.on_lost([1000 + number])
+        trying = caution.on_acked(100, 2000, 3000, 5e5, 1.0)
+    assert trying
     assert caution.level == 0.0
     assert caution.safe == TRIAL * 5e5
 
