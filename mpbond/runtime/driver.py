@@ -145,9 +145,10 @@ class Driver:
         port = self._sockets.get(number)
         if port is None:
             return
-        now = self._clock()
+        received = port.receive(READ_BUDGET)
+        now = self._clock()  # only now: nothing has arrived later, however long the reading took
         handle = self.endpoint.handle_datagrams
-        for source, data, segment_size, arrival in port.receive(READ_BUDGET):
+        for source, data, segment_size, arrival in received:
             handle(number, source, data, segment_size, min(arrival, now), now)
         self.turn()
 

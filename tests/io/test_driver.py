@@ -47,6 +47,34 @@ def test_packets_go_through_both_ways(run):
     run(story())
 
 
+def test_what_arrives_while_others_are_read_arrived_then_and_not_before(run):
+    async def story() -> None:
+        pair = Pair()
+        (address,) = await pair.connected
+        told, taken = [], []
+
+        class Port(FakeUdp):
+            def receive(self, budget):
+                received = super().receive(budget)
+                told.extend(one.time for one in received)
+                return received
+
+        def take(number, source, data, segment_size, receive_time, now):
+            taken.append(receive_time)
+
+        near, far = Port.pair(CLIENT, SERVER)
+        number = pair.client.add_socket(near)
+        far.send(CLIENT, [b"x"], None)
+        pair.client.endpoint.handle_datagrams = take
+        pair.client._on_socket(number)
+        assert taken == told
+        assert len(told) == 1
+        far.close()
+        pair.close()
+
+    run(story())
+
+
 def test_a_transmit_is_sent_with_its_mark(run):
     async def story() -> None:
         marks = []
