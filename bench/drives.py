@@ -13,7 +13,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from bench.links import traces
+from bench.links import modems, traces
 from bench.links.link import Arrival, Link
 from bench.links.shape import (
     Constant,
@@ -162,11 +162,8 @@ class Run:
     def _pump(self) -> None:
         now = self.clock.now
         control, log = self.control, self.log
-        due = control.due(now)
-        if due is not None and due <= now:
-            control.on_timeout(now)
         demand = self.drive.demand
-        while control.has_room(log.in_flight, now):
+        while control.allowance(log.in_flight, now) > 0:
             ready = demand(now) if demand is not None else now
             if ready > now:
                 control.on_limited(now)
@@ -288,8 +285,18 @@ class Receiver:
 
 
 def recorded(name: str, *, seconds: float = 100.0) -> Drive:
-    """A recorded drive by the name of its file, as in the design's table: 20 ms each way, 5 ms of jitter."""
-    trace = traces.read(traces.directory() / name)
+    """A recorded drive by the name of its file, as in the design's table: 20 ms each way, 5 ms of jitter.
+
+    Where the recording is not there, and a modem is made in its likeness, it is driven with that.
+    """
+    path = traces.directory() / name
+    stem, _, way = name.rpartition(".")
+    likeness = next((modem for modem in modems.DRIVES if modem.recording == stem), None)
+    if likeness is None or path.is_file():
+        trace = traces.read(path)
+    else:
+        trace = likeness.trace(way, 1)
+        name = f"{likeness.name} {way}, generated"
     return Drive(
         name=name,
         forward=Shape(rate=trace, queue=None, delay=0.020, jitter=0.005),

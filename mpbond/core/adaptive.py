@@ -55,7 +55,7 @@ class Adaptive:
         total = 0.0
         for path in paths:
             rate = path.rate
-            speed = path.speed
+            speed = rate.speed
             oldest = path.sent.oldest
             queue = rate.queue_now(None if oldest is None else oldest.time, now)
             in_flight = path.sent.in_flight
@@ -64,7 +64,7 @@ class Adaptive:
             self._queue.append(queue)
             self._pipe.append(in_flight - speed * rate.base_rtt)
             self._inverse.append(1.0 / speed)
-            room = path.allowance(now)
+            room = rate.allowance(in_flight, now)
             self._room.append(room)
             wait = 0.0
             if room <= 0:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mpbond.core.acks import Received
 from mpbond.core.bucket import TokenBucket
 from mpbond.core.liveness import DOWN, UP, Liveness, silence_limit
-from mpbond.core.rate import QUANTUM, RateControl
+from mpbond.core.rate import RateControl
 from mpbond.core.recovery import Sent, SentLog
 from mpbond.core.replay import ReplayWindow
 from mpbond.core.rtt import RttEstimator
@@ -189,26 +189,6 @@ class Path:
     def loss(self) -> float:
         """The share of datagrams lost lately."""
         return self.sent.loss
-
-    @property
-    def speed(self) -> float:
-        """Bytes per second to reckon with, never 0.
-
-        While ramping, what the window could carry; and never less than the least window in a round trip,
-        or a path that was slow once would never be tried again.
-        """
-        rate = self.rate
-        if not rate.ramping and rate.rate:
-            return max(rate.rate, 2 * self.mtu / max(rate.base_rtt, 0.050))
-        return max(rate.rate, rate.window / max(rate.base_rtt, 0.010))
-
-    def allowance(self, now: float) -> float:
-        """Bytes that window and pacing let leave now; nothing may at 0 or below."""
-        rate = self.rate
-        if now < rate.release:
-            return 0.0
-        paced = min(now - rate.release, QUANTUM) * rate._pace + self.mtu
-        return min(rate.window - self.sent.in_flight, paced)
 
     def remember(self, rate: float, now: float) -> None:
         """Begin with what the path could carry the last time (bits per second), if nothing is learned."""

@@ -20,7 +20,6 @@ the highest sample of several too high, by a quarter at 20 ms.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from mpbond.core.caution import Caution
 from mpbond.core.delay import QueueingDelay
@@ -73,7 +72,6 @@ class RateControl:
         self.cap = 0.0
         self.realtime = False
         self.may_drain = True
-        self._half = size // 2
         self._pace = self.window / INITIAL_SPREAD
         self._sent = 0
         self._pauses = 0
@@ -137,9 +135,23 @@ class RateControl:
         """The smallest round trip of the last 10 s, 0.0 before the first."""
         return self._rtt.value or 0.0
 
-    def has_room(self, in_flight: int, now: float) -> bool:
-        """May a datagram leave now, as far as window and pacing go?"""
-        return in_flight + self._half <= self.window and now >= self.release
+    @property
+    def speed(self) -> float:
+        """Bytes per second to reckon with, never 0.
+
+        While ramping, what the window could carry; and never less than the least window in a round trip,
+        or a path that was slow once would never be tried again.
+        """
+        if not self.ramping and self.rate:
+            return max(self.rate, MINIMUM_WINDOW * self.size / max(self.base_rtt, 0.050))
+        return max(self.rate, self.window / max(self.base_rtt, 0.010))
+
+    def allowance(self, in_flight: int, now: float) -> float:
+        """Bytes that window and pacing let leave now; nothing may at 0 or below."""
+        if now < self.release:
+            return 0.0
+        paced = min(now - self.release, QUANTUM) * self._pace + self.size
+        return min(self.window - in_flight, paced)
 
     def on_sent(self, size: int, in_flight: int, now: float) -> Mark:
         """Note a datagram that elicits an ACK; returns what `on_ack` wants to see again with it."""
@@ -221,26 +233,6 @@ class RateControl:
         if oldest_sent is None:
             return self.queue
         return max(self.queue, now - oldest_sent - self._feedback - self._gap - self.target)
-
-    def due(self, now: float) -> float | None:
-        """When `on_timeout` is wanted."""
-        return None
-
-    def on_timeout(self, now: float) -> None:
-        """Nothing is timed."""
-
-    def status(self) -> dict[str, Any]:
-        """Return what `mpbond status` shows; rates in bit/s."""
-        return {
-            "rate": self.rate * 8,
-            "window": self.window,
-            "target": self.target,
-            "queue": self.queue,
-            "base": self.base_rtt,
-            "ramping": self.ramping,
-            "loss": self._caution.background,
-            "level": self._caution.level,
-        }
 
     def _see_rtt(self, rtt: float, delay: float, queue: float, now: float) -> None:
         self._rtt.update(rtt, now)

@@ -32,7 +32,7 @@ sizes = st.integers(40, 1500)
 def test_only_paths_with_room_are_chosen_and_none_only_when_there_is_a_reason(paths, size, backlog):
     scheduler = begun(Adaptive(), *paths)
     at = scheduler.choose(paths, 0, size, backlog)
-    room = [one.allowance(NOW) > 0 for one in paths]
+    room = [allowance(one) > 0 for one in paths]
     assert scheduler.full == (not any(room))
     if at is not None:
         assert room[at]
@@ -47,10 +47,10 @@ def test_the_choice_arrives_before_every_other_path_with_room(paths, size, backl
     if at is None:
         return
     lowest = min(one.tier for one in paths)
-    total = sum(one.speed for one in paths)
+    total = sum(one.rate.speed for one in paths)
     for other in paths:
         spared = other.tier > lowest and backlog < OVERFLOW_DELAY * total
-        if other.allowance(NOW) > 0 and not spared:
+        if allowance(other) > 0 and not spared:
             assert arrival(paths[at], size) <= arrival(other, size) + 1e-9
     assert paths[at].tier == lowest or backlog >= OVERFLOW_DELAY * total
 
@@ -88,7 +88,7 @@ def test_a_flush_puts_no_more_than_its_room_and_a_packet_on_a_path(paths, length
             break
         paths[at].planned += size
     for one in paths:
-        assert one.planned <= max(0.0, one.allowance(NOW)) + 1500
+        assert one.planned <= max(0.0, allowance(one)) + 1500
 
 
 @given(paths, sizes)
@@ -100,8 +100,13 @@ def test_urgent_packets_get_every_path_of_the_lowest_tier_in_the_order_of_arriva
     assert all(later >= earlier - 1e-9 for earlier, later in pairwise(times))
 
 
+def allowance(one):
+    """Bytes that may leave now."""
+    return one.rate.allowance(one.sent.in_flight, NOW)
+
+
 def arrival(one, size):
     """When a packet would arrive if it left now (seconds, by the clocks of both ends)."""
     rate = one.rate
-    backed_up = (one.sent.in_flight + one.planned + size) / one.speed - rate.base_rtt
+    backed_up = (one.sent.in_flight + one.planned + size) / one.rate.speed - rate.base_rtt
     return rate.base_owd + max(rate.queue, backed_up)

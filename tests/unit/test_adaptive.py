@@ -3,12 +3,11 @@
 Paths are real; what rate control knows of them is given: their rates, delays and windows.
 """
 
-from dataclasses import dataclass
-
 import pytest
 
 from mpbond.core.adaptive import GUARD, OVERFLOW_DELAY, REPAIR_TIME, SLACK, Adaptive, Redundant
 from mpbond.core.path import Path, PathOptions
+from mpbond.core.rate import RateControl
 from mpbond.core.recovery import Sent
 
 NOW = 50.0
@@ -16,21 +15,27 @@ SIZE = 1400
 MUCH = 10_000_000  # bytes of backlog: more than any path carries in the time that waiting may win
 
 
-@dataclass
-class Known:
-    """What rate control has learned: bytes per second, seconds, bytes."""
+class Known(RateControl):
+    """Rate control that is told what it would have to learn: bytes per second, seconds, bytes."""
 
-    rate: float
-    base_owd: float
-    base_rtt: float
-    window: float = 1e6
-    queue: float = 0.0
-    release: float = 0.0
-    ramping: bool = False
-    _pace: float = 1e9
+    base_owd = base_rtt = queue = 0.0
 
-    def queue_now(self, oldest_sent, now):
-        return self.queue
+    def __init__(
+        self,
+        rate,
+        base_owd,
+        base_rtt,
+        *,
+        window=1e6,
+        queue=0.0,
+        release=0.0,
+        ramping=False,
+        pace=1e9,
+    ):
+        super().__init__(0.0)
+        self.rate, self.window, self._pace = rate, window, pace
+        self.base_owd, self.base_rtt, self.queue = base_owd, base_rtt, queue
+        self.release, self.ramping = release, ramping
 
 
 def test_a_packet_goes_where_it_arrives_first():
@@ -142,21 +147,23 @@ def test_room_is_what_window_and_pace_leave_of_it_and_shrinks_with_what_is_plann
     assert scheduler.room(0) == 10_000
     here.planned += 4_000
     assert scheduler.room(0) == 6_000
-    paced = path(1e6, 0.020, release=NOW - 0.001, _pace=2e6)
+    paced = path(1e6, 0.020, release=NOW - 0.001, pace=2e6)
     assert begun(Adaptive(), paced).room(0) == pytest.approx(2_000 + paced.mtu)
 
 
 def test_a_path_that_is_being_learned_counts_with_what_its_window_could_carry():
     new = path(0.0, 0.030, rtt=0.060, window=120_000.0, ramping=True)
-    assert new.speed == pytest.approx(2e6)
-    assert path(3e6, 0.030, rtt=0.060, window=120_000.0, ramping=True).speed == pytest.approx(3e6)
-    assert path(1e6, 0.030, rtt=0.060, window=120_000.0).speed == pytest.approx(1e6)
+    assert new.rate.speed == pytest.approx(2e6)
+    assert path(3e6, 0.030, rtt=0.060, window=120_000.0, ramping=True).rate.speed == pytest.approx(
+        3e6
+    )
+    assert path(1e6, 0.030, rtt=0.060, window=120_000.0).rate.speed == pytest.approx(1e6)
 
 
 def test_a_path_that_was_slow_once_is_still_worth_a_datagram_or_two_in_a_round_trip():
     slow = path(100.0, 0.030, rtt=0.100)
-    assert slow.speed == pytest.approx(2 * slow.mtu / 0.100)
-    assert path(0.0, 0.030, rtt=0.0, window=3000.0).speed > 0
+    assert slow.rate.speed == pytest.approx(2 * slow.mtu / 0.100)
+    assert path(0.0, 0.030, rtt=0.0, window=3000.0).rate.speed > 0
 
 
 # -- tiers ----------------------------------------------------------------------------------------

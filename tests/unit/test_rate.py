@@ -32,7 +32,7 @@ class Pipe:
                 time = (self.offset + round(arrived * 1e6)) & 0xFFFFFFFF
                 rtt = self.now - sent.time
                 self.control.on_ack([sent], sent, time, 0.0, rtt, self.in_flight, self.now)
-            while self.control.has_room(self.in_flight, self.now):
+            while self.control.allowance(self.in_flight, self.now) > 0:
                 if not wants():
                     self.control.on_limited(self.now)
                     break
@@ -44,7 +44,7 @@ def test_a_first_window_is_sixteen_datagrams_spread_over_a_tenth_of_a_second():
     control = RateControl(5.0, SIZE)
     in_flight, now, times = 0, 5.0, []
     while in_flight < control.window:
-        if control.has_room(in_flight, now):
+        if control.allowance(in_flight, now) > 0:
             in_flight += SIZE
             control.on_sent(SIZE, in_flight, now)
             times.append(now)
