@@ -17,8 +17,9 @@ LEVEL = 0.75  # of what the empty path holds stays in flight during a drain
 NEAR = 0.004  # seconds of queue that count as an empty path
 EARLY = 0.25  # seconds, and as many rounds: so long flat delay is endured
 EARLY_ROUNDS = 3
-FLAT = 1.3  # times its least may be the most of flat delay,
-FLAT_SLACK = 0.015  # and so many seconds above that
+FLAT = 0.3  # of its least may the most of flat delay be above that,
+FLAT_MOST = 0.060  # but no more seconds: the delay of a full queue rises for long
+FLAT_SLACK = 0.015  # seconds on top
 SLOWER = 0.95  # of the rate before is less: a queue of our own making would keep it up
 
 
@@ -61,7 +62,7 @@ class Drain:
             return
         self._least = min(self._least, queue)
         self._most = max(self._most, queue)
-        if self._most > FLAT * self._least + FLAT_SLACK:
+        if self._most > self._least + FLAT_SLACK + min(FLAT * self._least, FLAT_MOST):
             self._flat_since = now
             self._least = self._most = queue
 

@@ -99,6 +99,13 @@ def test_delay_that_rises_and_falls_is_queue():
     assert delay.base == pytest.approx(0.02)
 
 
+def test_delay_that_rises_little_by_its_own_measure_but_for_long_is_queue():
+    full = [0.02 + 1.0 + 0.045 * step for step in range(16)]  # of a link grown slow
+    _, delay, began = drained([0.02] * 20 + full)
+    assert began is None
+    assert delay.base == pytest.approx(0.02)
+
+
 def test_while_it_is_unclear_half_the_former_rate_is_believed():
     drain = Drain(QueueingDelay(SIZE), 0.0)
     drain.see(0.0, 0.02, 1e6, 1.0)
