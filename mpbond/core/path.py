@@ -213,6 +213,7 @@ class Path:
         elif not self.proven:
             self.budget -= size
         if sent is None:
+            self.sent.add_quiet(number, Sent(now, size, mark=self.rate.mark))
             return
         self.last_eliciting = now
         self.changed = True

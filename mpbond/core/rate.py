@@ -153,6 +153,11 @@ class RateControl:
         paced = min(now - self.release, QUANTUM) * self._pace + self.size
         return min(self.window - in_flight, paced)
 
+    @property
+    def mark(self) -> Mark:
+        """Kept with a datagram that elicits no ACK."""
+        return self._sent, self._pauses
+
     def on_sent(self, size: int, in_flight: int, now: float) -> Mark:
         """Note a datagram that elicits an ACK; returns what `on_ack` wants to see again with it."""
         release = self.release

@@ -9,6 +9,9 @@ path which does reorder is not misread for good.
 Work per ACK is proportional to the numbers newly acknowledged: each range is first cut down to what
 `_acked` does not hold yet, and the outstanding datagrams are kept in sending order, so that looking for
 losses stops at the first that is not lost.
+
+Datagrams that elicit nothing (ACKs alone) have no fate, but the newest are remembered with their times: when
+one of them is the largest that an ACK names, the ACK tells delay and rate all the same.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -23,6 +26,7 @@ TIME_THRESHOLD = 9 / 8  # of the RTT; RFC 9002, 6.1.2
 GRANULARITY = 0.001  # seconds
 LOSS_MEMORY = 64  # datagrams over which the share of lost ones is taken
 REMEMBERED_LOST = 256  # datagrams; enough to see a spurious loss come back within an RTT
+REMEMBERED_QUIET = 64  # datagrams that elicit no acknowledgement
 
 _KEPT = 1 - 1 / LOSS_MEMORY
 
@@ -77,6 +81,7 @@ class SentLog:
         self.packet_threshold = PACKET_THRESHOLD
         self._outstanding: dict[int, Sent] = {}
         self._lost: dict[int, Sent] = {}
+        self._quiet: dict[int, Sent] = {}
         self._acked = RangeSet()
         self._largest_acked = -1
 
@@ -100,6 +105,12 @@ class SentLog:
         self._outstanding[number] = sent
         self.in_flight += sent.size
 
+    def add_quiet(self, number: int, sent: Sent) -> None:
+        """Remember one that elicits none, so that an ACK tells a time also when it is the largest."""
+        self._quiet[number] = sent
+        if len(self._quiet) > REMEMBERED_QUIET:
+            del self._quiet[next(iter(self._quiet))]
+
     def acknowledge(self, largest: int, ranges: Iterable[tuple[int, int]]) -> Acked:
         """Take an ACK's ranges, as distances below `largest` (see wire.AckBlock)."""
         newly: list[Sent] = []
@@ -120,6 +131,8 @@ class SentLog:
                     newly.append(sent)
                     if number == largest:
                         top = sent
+        if newly and top is None:
+            top = self._quiet.pop(largest, None)
         self.acked_count += len(newly)
         self.loss *= _KEPT ** len(newly)
         self._largest_acked = max(self._largest_acked, largest)

@@ -2,7 +2,12 @@
 
 import pytest
 
-from mpbond.core.recovery import MAXIMUM_PACKET_THRESHOLD, Sent, SentLog
+from mpbond.core.recovery import (
+    MAXIMUM_PACKET_THRESHOLD,
+    REMEMBERED_QUIET,
+    Sent,
+    SentLog,
+)
 
 
 def test_an_acknowledged_datagram_is_no_longer_in_flight():
@@ -27,6 +32,30 @@ def test_the_largest_gives_an_rtt_only_if_it_is_new_itself():
     acked = log.acknowledge(2, [(0, 2)])
     assert [sent.time for sent in acked.newly] == [0.0, 0.1]
     assert acked.largest is None
+
+
+def test_the_largest_gives_an_rtt_also_if_it_asked_for_no_acknowledgement_itself():
+    log = sent_at(0.0, 0.1)
+    log.add_quiet(2, Sent(0.2, 60))
+    assert (len(log), log.in_flight) == (2, 2000)
+    acked = log.acknowledge(2, [(0, 1)])
+    assert [sent.time for sent in acked.newly] == [0.1]
+    assert acked.largest.time == 0.2
+    assert log.acked_count == 1
+
+
+def test_an_ack_of_nothing_that_asked_for_it_gives_no_rtt():
+    log = sent_at(0.0)
+    log.acknowledge(0, [(0, 0)])
+    log.add_quiet(1, Sent(0.2, 60))
+    assert log.acknowledge(1, [(0, 1)]) == ([], None)
+
+
+def test_of_datagrams_that_ask_for_nothing_only_the_newest_are_remembered():
+    log = sent_at(0.0)
+    for number in range(1, REMEMBERED_QUIET + 2):
+        log.add_quiet(number, Sent(0.1 * number, 60))
+    assert log.acknowledge(1, [(0, 1)]).largest is None
 
 
 def test_three_newer_numbers_make_a_datagram_lost_and_two_do_not():
