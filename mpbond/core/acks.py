@@ -37,6 +37,7 @@ LOPSIDED = 10  # times as fast may a link be in the other direction
 RETURN_PATHS = 2  # an ACK goes out on as many
 LAST_RESORT = 2  # the tier of paths for when no other is up
 DOUBTFUL_RETURN_PATHS = 4  # or on as many, while none of them answers in time
+TOO_LATE = 0.2  # seconds after the first copy of an ACK a second one is worth nothing
 OVERDUE_MARGIN = 0.010  # seconds
 NEVER = float("inf")
 ELICITING_THRESHOLD = 2  # datagrams
@@ -161,7 +162,8 @@ def return_paths(
     trusted = [path for path in candidates if path.up and not is_overdue(path, now)]
     if len(trusted) >= RETURN_PATHS:
         trusted.sort(key=lambda path: path.present_delay)
-        return trusted[:RETURN_PATHS]
+        worst = trusted[0].present_delay + TOO_LATE
+        return [path for path in trusted[:RETURN_PATHS] if path.present_delay <= worst]
     usable = [path for path in everyone if path.usable and path.may_send(path.mtu // 4)]
     if trusted:  # what costs money is not spent on a second copy
         usable = [path for path in usable if path.tier < LAST_RESORT]

@@ -3,6 +3,7 @@
 import pytest
 
 from mpbond.core.acks import (
+    TOO_LATE,
     AckTimer,
     Received,
     ack_interval,
@@ -144,6 +145,14 @@ def test_the_quickest_path_gives_the_interval_and_one_not_measured_gives_none():
 def test_an_ack_goes_out_on_the_two_quickest_paths():
     paths = [path_of(number, rtt=rtt) for number, rtt in enumerate((0.08, 0.02, 0.06, 0.04))]
     assert numbers_of(return_paths(paths, paths, 1.0)) == [1, 3]
+
+
+def test_an_ack_that_would_come_far_too_late_is_not_sent_a_second_time():
+    paths = [path_of(number, rtt=rtt) for number, rtt in enumerate((2 * TOO_LATE + 0.03, 0.02))]
+    assert numbers_of(return_paths(paths, paths, 1.0)) == [1]
+    assert numbers_of(return_paths(paths[:1], paths[:1], 1.0)) == [0]
+    nearer = [paths[1], path_of(2, rtt=2 * TOO_LATE + 0.01)]
+    assert numbers_of(return_paths(nearer, nearer, 1.0)) == [1, 2]
 
 
 def test_a_return_path_whose_answer_is_overdue_gives_way_to_others_before_it_is_suspect():
