@@ -165,6 +165,15 @@ def _matrix() -> Iterator[Target]:
                 )
 
 
+NOISE = (
+    *(("noisy3.1", BBR), ("noisy3.1", EIGHT)),  # loss alone
+    *(("noisy3.2", BBR), ("noisy3.2", EIGHT)),  # jitter alone
+    ("noisy3.0", "bursts"),  # bursts alone
+    *(("noisy3", BBR), ("noisy3", EIGHT), ("noisy3", "bursts")),  # together
+)
+"""Where and under what the learned rate has to be right."""
+
+
 def _following() -> Iterator[Target]:
     for workload in (EIGHT, CUBIC):
         for reading, bound in (("queue_after_fall", 300), ("use_after_rise", 0.9)):
@@ -176,10 +185,10 @@ def _following() -> Iterator[Target]:
                 bound=bound,
                 seconds=25,
             )
-    for workload in (BBR, EIGHT, "bursts"):
+    for scenario, workload in NOISE:
         yield Target(
             group="following",
-            scenario="noisy3",
+            scenario=scenario,
             workload=workload,
             reading="rate_error",
             bound=15,

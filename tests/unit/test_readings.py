@@ -86,6 +86,7 @@ def test_a_learned_rate_is_as_wrong_as_that_of_the_worst_link_when_it_has_learne
     assert read("rate_error", learned(good, bad, good)) == pytest.approx(20)
     assert read("rate_error", learned([None] * 10, good, good)) == pytest.approx(100)
     assert read("rate_error", learned(good, good, good, good, scenario="equal4")) is None
+    assert read("rate_error", learned(bad, scenario="noisy3.2")) == pytest.approx(20)
     assert read("rate_error", made(scenario="noisy3")) is None
 
 
