@@ -98,8 +98,8 @@ def _session(session: Map, server: bool, now: float) -> Iterator[Line]:
 def _flow(session: Map, server: bool) -> Iterator[Line]:
     """What the paths together carry, what waits for them, and what kinds of packets there are."""
     rate, queue = session.get("rate"), session.get("queue") or {}
+    up, down = _directions(server)
     if rate:
-        up, down = _directions(server)
         told = f"learned {words.rate(rate.get(up))} up, {words.rate(rate.get(down))} down"
         waiting = queue.get("packets") or 0
         if waiting:
@@ -108,6 +108,14 @@ def _flow(session: Map, server: bool) -> Iterator[Line]:
         else:
             told += "; nothing waiting"
         yield Line(f"  {told}")
+    even = session.get("even") or {}
+    evened = [
+        f"{words.delay(even[key])} {way}"
+        for key, way in ((up, "up"), (down, "down"))
+        if even.get(key)
+    ]
+    if evened:
+        yield Line(f"  bulk flows evened out: {', '.join(evened)}")
     classes = session.get("classes") or {}
     counts = {name: (classes.get(name) or {}).get("packets") or 0 for name in _CLASSES}
     if any(counts.values()):

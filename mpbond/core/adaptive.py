@@ -9,14 +9,16 @@ Paths without room (window, pacing) take part with the time they need until they
 would still be the earlier one, a packet waits for it, unless its flow has more to send than the
 others can carry in the time that would be won (after ECF, Lim et al., CoNEXT 2017): a flow that is but a few
 packets goes over the quick path alone, and one that exceeds it uses all. No packet takes a path that is
-more than GUARD behind: every lane it belongs to would wait for it.
+more than GUARD behind: every lane it belongs to would wait for it. Where the receiver evens out the delay
+of a lane (core.even), no path is earlier than that.
 
 Tiers: 0 is used always, 1 for what tier 0 cannot carry, 2 when no other is up.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mpbond.core.path import Path
+from mpbond.core.wire import LANE_COUNT
 
 GUARD = 0.150  # seconds behind the earliest arrival
 OVERFLOW_DELAY = 0.030  # seconds of backlog from which a path of tier 1 is used
@@ -35,6 +37,8 @@ class Adaptive:
     def __init__(self) -> None:
         self.full = False
         """No path has room for anything."""
+        self.even: Mapping[int, float] = {}
+        """Seconds, by lane, to which the receiver evens out the delay of the paths."""
         self._paths: Sequence[Path] = ()
         self._base: list[float] = []
         self._queue: list[float] = []
@@ -77,13 +81,19 @@ class Adaptive:
     def choose(self, paths: Sequence[Path], flow: int, size: int, backlog: int = 0) -> int | None:
         """Return the path with the earliest predicted arrival; None to wait for a better one."""
         best, best_at, soonest, room_left = -1, NEVER, NEVER, False
+        bases = self._base
+        if self.even:
+            late = self.even.get(flow % LANE_COUNT)
+            if late:
+                least = min(bases) + late
+                bases = [base if base > least else least for base in bases]
         for at, path in enumerate(paths):
             planned = path.planned
             inverse = self._inverse[at]
             delay = (self._pipe[at] + planned) * inverse
             if delay < self._queue[at]:
                 delay = self._queue[at]
-            arrival = self._base[at] + delay + size * inverse
+            arrival = bases[at] + delay + size * inverse
             room = self._room[at] - planned
             if room > 0:
                 room_left = True

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mpbond.core.control import ControlChannel
+from mpbond.core.even import Evened
 from mpbond.core.outbound import Outbound
 from mpbond.core.path import Path
 from mpbond.core.rules import Rule, rule_from_map, rule_to_map
@@ -29,6 +30,7 @@ class Agreement:
         outbound: Outbound,
         control: ControlChannel,
         drops: Drops,
+        evened: Evened,
         *,
         is_client: bool,
     ) -> None:
@@ -36,6 +38,7 @@ class Agreement:
         self._outbound = outbound
         self._control = control
         self._drops = drops
+        self._evened = evened
         self._is_client = is_client
         self._rules: list[Rule] = []  # of a list that is not whole yet
         self._told_rates: dict[int, int] = {}
@@ -65,6 +68,9 @@ class Agreement:
         """Take a CONTROL message that is about the session itself; False if it is not."""
         if "rates" in message:
             self._on_rates(message["rates"])
+        elif "even" in message:
+            if not self._evened.take(message):
+                self._drops["even_malformed"] += 1
         elif "remembered" in message and not self._is_client:
             self._on_remembered(message["remembered"], now)
         elif "rules" in message and not self._is_client:

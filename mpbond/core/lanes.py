@@ -2,7 +2,7 @@
 
 A lane is one of 1,024 buckets of flows with its own sequence numbers; a gap delays only its own lane.
 Ways out of a gap: the missing packet comes; FORWARD says that it will not; it is proven lost; or the
-hold expires.
+hold expires. In a lane whose delay is evened out (core.even) a packet whose turn it is waits for its time.
 
 * The hold counts from the arrival of the first packet beyond the gap, is armed once and never moved, so
   that many gaps do not add up. `Gap` records are made when the highest sequence jumps, hence ascend both
@@ -13,11 +13,13 @@ hold expires.
 * UNORDERED packets are delivered at once. What comes after its gap was given up is late: it is delivered
   at once too, since for TCP a late packet is better than a lost one. Every lane remembers the last 2,048
   sequences, so nothing is delivered twice.
-* Memory is bounded over all lanes; when it is full, the oldest gap of all is given up.
+* Memory is bounded over all lanes; when it is full, nothing waits for its time any more, and if that is not
+  enough, the oldest gap of all is given up.
 """
 
 from collections import deque
 
+from mpbond.core.even import Lines
 from mpbond.core.ranges import RangeSet
 from mpbond.core.stats import OrderStats
 from mpbond.core.wire import SEQUENCE_SPACE, recover
@@ -27,6 +29,7 @@ REMEMBERED = 2048  # sequences per lane for the detection of copies
 MAXIMUM_JUMP = 1 << 16  # sequences; after a larger one the lane starts again
 BUFFER_LIMIT = 4 << 20  # bytes over all lanes
 PACKET_COST = 128  # bytes a held packet costs besides its own
+NEVER = float("inf")
 _MAP_MASK = (1 << REMEMBERED) - 1
 
 
@@ -49,7 +52,8 @@ class Lane:
     def __init__(self) -> None:
         self.next = 0
         self.highest = -1
-        self.held: dict[int, tuple[float, bytes] | None] = {}  # None: delivered, out of order
+        # arrived, due, packet; None: delivered, out of order
+        self.held: dict[int, tuple[float, float, bytes] | None] = {}
         self.gaps: deque[Gap] = deque()
         self.seen = 0  # bit i: sequence highest - i has come
         self.forwarded = RangeSet()  # what will not come, from `next` on
@@ -61,10 +65,12 @@ class Lanes:
     def __init__(self, stats: OrderStats, limit: int = BUFFER_LIMIT) -> None:
         self.delivered: list[bytes] = []
         self.held_bytes = 0
+        """Bytes that packets beyond gaps take."""
         self._stats = stats
         self._limit = limit
         self._lanes: dict[int, Lane] = {}
         self._gapped: dict[int, Lane] = {}
+        self._lines = Lines(PACKET_COST)
 
     @property
     def has_gaps(self) -> bool:
@@ -72,15 +78,34 @@ class Lanes:
         return bool(self._gapped)
 
     def next_timeout(self, hold: float) -> float | None:
-        """When the first hold expires."""
-        if not self._gapped:
-            return None
-        return min(lane.gaps[0].time for lane in self._gapped.values()) + hold
+        """When the first hold expires, or the first packet's time has come."""
+        due = self._lines.next_timeout()
+        if self._gapped:
+            expiry = min(lane.gaps[0].time for lane in self._gapped.values()) + hold
+            if due is None or expiry < due:
+                due = expiry
+        return due
+
+    def release_due(self, now: float) -> None:
+        """Deliver what has waited for its time."""
+        if self._lines:
+            self._lines.release(now, self.delivered)
 
     def insert(
-        self, number: int, sequence: int, packet: bytes, *, order: int, ordered: bool, now: float
+        self,
+        number: int,
+        sequence: int,
+        packet: bytes,
+        *,
+        order: int,
+        ordered: bool,
+        now: float,
+        due: float = 0.0,
     ) -> None:
-        """Take a packet of lane `number`; `sequence` has 22 bits, `order` is already recovered."""
+        """Take a packet of lane `number`; `sequence` has 22 bits, `order` is already recovered.
+
+        An ordered one is delivered at `due` at the earliest.
+        """
         lane = self._lanes.get(number)
         if lane is None:
             lane = self._lanes[number] = Lane()
@@ -94,17 +119,19 @@ class Lanes:
                 lane.gaps.append(Gap(sequence - 1, order, now))
                 self._gapped[number] = lane
             lane.highest = sequence
-        if sequence < lane.next:
-            if ordered:
-                self._stats.late += 1
-            self.delivered.append(packet)
-        elif sequence == lane.next:
-            self.delivered.append(packet)
-            lane.next += 1
-            if lane.held or lane.gaps or len(lane.forwarded):
-                self._advance(number, lane, now)
+        if sequence > lane.next:
+            self._hold(lane, sequence, packet, ordered, due, now)
+            return
+        if ordered and (due > now or self._lines):
+            self._pass(number, packet, due, now)
         else:
-            self._hold(lane, sequence, packet, ordered, now)
+            self.delivered.append(packet)
+        if sequence < lane.next:
+            self._stats.late += ordered
+            return
+        lane.next += 1
+        if lane.held or lane.gaps or len(lane.forwarded):
+            self._advance(number, lane, now)
 
     def forward(self, number: int, first: int, count: int, now: float) -> None:
         """FORWARD: `count` sequences from `first` (22 bits) will not come; remembered if early."""
@@ -132,18 +159,32 @@ class Lanes:
         if hold == 0:
             self._stats.skipped = skipped
 
-    def _hold(self, lane: Lane, sequence: int, packet: bytes, ordered: bool, now: float) -> None:
+    def _hold(
+        self, lane: Lane, sequence: int, packet: bytes, ordered: bool, due: float, now: float
+    ) -> None:
         """Keep a packet beyond a gap; of an unordered one, which goes on, only its place."""
         self.held_bytes += PACKET_COST
         if ordered:
-            lane.held[sequence] = (now, packet)
+            lane.held[sequence] = (now, due, packet)
             self.held_bytes += len(packet)
             self._stats.held += 1
         else:
             lane.held[sequence] = None
             self.delivered.append(packet)
-        if self.held_bytes > self._limit:
-            self._give_up_oldest(now)
+        if self.held_bytes + self._lines.bytes > self._limit:
+            self.release_due(NEVER)
+            if self.held_bytes > self._limit:
+                self._give_up_oldest(now)
+
+    def _pass(self, number: int, packet: bytes, due: float, now: float) -> None:
+        """Deliver a packet whose turn it is, at `due` if that is still to come."""
+        lines = self._lines
+        if due <= now and not lines:
+            self.delivered.append(packet)
+            return
+        lines.put(number, packet, due, now, self.delivered)
+        if self.held_bytes + lines.bytes > self._limit:
+            self.release_due(NEVER)
 
     def _start_again(self, number: int, lane: Lane, sequence: int, now: float) -> None:
         """The lane goes on so far ahead that what lies between was lost in some long outage."""
@@ -169,7 +210,7 @@ class Lanes:
         """Deliver what follows `next` without a gap, and forget gaps that are behind."""
         while True:
             if lane.next in lane.held:
-                self._let_go(lane, lane.next, now)
+                self._let_go(number, lane, lane.next, now)
                 lane.next += 1
                 continue
             end = lane.forwarded.end_of(lane.next) if len(lane.forwarded) else None
@@ -184,14 +225,14 @@ class Lanes:
         if not gaps:
             self._gapped.pop(number, None)
 
-    def _let_go(self, lane: Lane, sequence: int, now: float) -> None:
+    def _let_go(self, number: int, lane: Lane, sequence: int, now: float) -> None:
         """Deliver a packet that was held; of one that went on at once, free its place."""
         item = lane.held.pop(sequence)
         self.held_bytes -= PACKET_COST
         if item is not None:
-            arrived, packet = item
-            self.delivered.append(packet)
+            arrived, due, packet = item
             self.held_bytes -= len(packet)
+            self._pass(number, packet, due, now)
             self._stats.note_hold(now - arrived)
 
     def _give_up(self, number: int, lane: Lane, now: float) -> None:
@@ -202,7 +243,7 @@ class Lanes:
         called_off -= sum(at in lane.forwarded for at in came) if called_off else 0
         self._stats.skipped += last - lane.next + 1 - len(came) - called_off
         for sequence in came:
-            self._let_go(lane, sequence, now)
+            self._let_go(number, lane, sequence, now)
         lane.next = last + 1
         self._advance(number, lane, now)
 

@@ -14,6 +14,7 @@ from mpbond.core.adaptive import Adaptive, Redundant
 from mpbond.core.batch import Batch
 from mpbond.core.bucket import TokenBucket
 from mpbond.core.classes import Classes
+from mpbond.core.even import EvenDelay
 from mpbond.core.flow import flow_hash
 from mpbond.core.packet import ACKNOWLEDGEMENT, REALTIME, Packet
 from mpbond.core.path import Path
@@ -51,6 +52,7 @@ class Outbound:
         self.classes = Classes()
         self.scheduler: Scheduler = SCHEDULERS[scheduler]()
         self.repair = Repair(require)
+        self.even = EvenDelay()
         self.packets = Meter()
         self.unused: list[Path] = []
         """Paths that had room for more than the last `bind` found for them."""
@@ -93,6 +95,10 @@ class Outbound:
         """Class by other rules from the next packet on."""
         self.classes = Classes(rules)
 
+    def review_even(self, paths: list[Path], now: float) -> dict[str, Any] | None:
+        """Look at which lanes gain by an even delay; call it once a second. Returns a CONTROL message."""
+        return self.even.review(paths, self._sequences, now)
+
     def status(self) -> dict[str, Any]:
         """Return what `mpbond status` shows of what we send; delays in seconds."""
         queue = self.queue
@@ -120,6 +126,7 @@ class Outbound:
             path.rate.realtime = now < path.realtime_until
         if view is scheduler or len(self.repair) or self.queue.realtime:  # else nobody asks it
             view.begin(paths, now)
+        view.even = self.even.lanes
         self._begun.clear()
         self._bound_queue(paths, now)
         self._add_repairs(batch, paths, view, now)

@@ -7,6 +7,7 @@ received packet numbers are theirs.
 from collections.abc import Mapping
 
 from mpbond.core.acks import MINIMUM_INTERVAL, AckTimer
+from mpbond.core.even import Evened
 from mpbond.core.lanes import Lanes
 from mpbond.core.parts import Parts
 from mpbond.core.path import Path
@@ -40,6 +41,7 @@ class Receiver:
         self.stats = OrderStats()
         self.lanes = Lanes(self.stats)
         self.ack_timer = AckTimer()
+        self.even = Evened()
         self.data_since_ping = False
         self._paths = paths
         self._drops = drops
@@ -61,6 +63,7 @@ class Receiver:
         if now - self._last_data > IDLE:
             self._flowing_since = now
         self._last_data = now
+        even = self.even if self.even.lanes and self.repaired else None
         for part in data:
             flags, lane, sequence, packet = part
             if flags & (SEGMENT | CSUM_PARTIAL):
@@ -72,7 +75,12 @@ class Receiver:
                     continue
                 packet = whole
             ordered = self.hold > 0 and not flags & UNORDERED
-            self.lanes.insert(lane, sequence, packet, order=order, ordered=ordered, now=now)
+            due = 0.0
+            if even is not None and ordered:
+                due = now + even.wait(lane, path.id)
+            self.lanes.insert(
+                lane, sequence, packet, order=order, ordered=ordered, now=now, due=due
+            )
 
     def on_order(self, path: Path, order: int) -> int:
         """Note the send order a path has delivered; return it recovered to its full width."""
@@ -88,16 +96,16 @@ class Receiver:
             self.lanes.forward(lane, first, count, now)
 
     def release(self, now: float) -> None:
-        """Give up gaps that are proven lost or whose hold has expired."""
-        if not self.lanes.has_gaps:
-            return
-        frontier = None if self.repaired else self._frontier(now)
-        if frontier is not None:
-            self.lanes.release_proven(frontier, now)
-        self.lanes.release_expired(self.hold, now)
+        """Give up gaps that are proven lost or whose hold has expired; let go what has waited enough."""
+        if self.lanes.has_gaps:
+            frontier = None if self.repaired else self._frontier(now)
+            if frontier is not None:
+                self.lanes.release_proven(frontier, now)
+            self.lanes.release_expired(self.hold, now)
+        self.lanes.release_due(now)
 
     def next_timeout(self) -> float | None:
-        """When the first hold expires."""
+        """When the first hold expires, or the first packet has waited enough."""
         return self.lanes.next_timeout(self.hold)
 
     def build_ack(

@@ -78,7 +78,12 @@ class Session:
         self.sender.hold_override = hold
         self.control = ControlChannel(self.sender.require)
         self.agreement = Agreement(
-            self.paths, self.sender.outbound, self.control, drops, is_client=is_client
+            self.paths,
+            self.sender.outbound,
+            self.control,
+            drops,
+            self.receiver.even,
+            is_client=is_client,
         )
         self.received_packets = Meter()
         self.path_events: list[PathChanged] = []
@@ -285,7 +290,9 @@ class Session:
             for path in self.paths.values():
                 path.turn_meters(now)
             self.agreement.tell_rates()
-            self.sender.review()
+            even = self.sender.review(now)
+            if even is not None:
+                self.control.post(even)
 
     def next_timeout(self, now: float) -> float:
         """When to call `handle_timeout` and `flush` again, in seconds of the same clock."""
@@ -339,6 +346,10 @@ class Session:
             "key_age": now - pair.created,
             "scheduler": self.sender.outbound.scheduler.name,
             "hold": self.receiver.hold,
+            "even": {
+                "sent": max(self.sender.outbound.even.lanes.values(), default=0.0),
+                "received": max(self.receiver.even.lanes.values(), default=0.0),
+            },
             "handshakes": self.handshakes,
             "order": self.receiver.stats.as_dict(),
             "rate": {

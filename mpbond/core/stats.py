@@ -64,6 +64,11 @@ class Meter:
         self.count += 1
         self.bytes += size
 
+    @property
+    def last(self) -> float:
+        """What `rate` returned last."""
+        return self._rate
+
     def rate(self, now: float) -> float:
         """Return bits per second since the call before the last, which was at least 1 s ago.
 

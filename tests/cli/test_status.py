@@ -61,6 +61,7 @@ CLIENT = {
             "key_age": 41.0,
             "scheduler": {"up": "adaptive", "down": "weighted"},
             "hold": 0.084,
+            "even": {"sent": 0.0, "received": 0.0},
             "rate": {"sent": 1_500_000.0, "received": 16_240_000.0},
             "queue": {"packets": 12, "bytes": 9000, "flows": 3, "delay": 0.023, "marked": 0},
             "classes": {
@@ -143,6 +144,15 @@ def test_up_is_from_the_client_also_on_the_server(utc):
     assert " ".join(lines[7].split()) == (
         "198.51.100.7:33000 up 7.82 of 8.12 1.21 of 1.50 61 (60) 1.1 ms 0.3 % 1,042 18/17 %"
     )
+
+
+def test_the_delay_of_bulk_flows_is_told_while_it_is_evened_out(utc):
+    even = copy.deepcopy(CLIENT)
+    even["sessions"][0]["even"] = {"sent": 0.0, "received": 0.026}
+    assert "  bulk flows evened out: 26 ms down\n" in text_of(even)
+    even["sessions"][0]["even"]["sent"] = 0.012
+    assert "  bulk flows evened out: 12 ms up, 26 ms down\n" in text_of(even)
+    assert "evened" not in text_of(CLIENT)
 
 
 def test_a_session_whose_paths_are_all_down_is_not_called_connected(utc):

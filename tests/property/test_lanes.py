@@ -54,6 +54,38 @@ def test_a_lane_delivers_what_the_naive_one_delivers_in_the_same_order(steps):
     assert not lanes.has_gaps
 
 
+@given(steps, st.lists(st.floats(0.0, 0.040), min_size=60, max_size=60))
+def test_an_even_delay_changes_no_order_loses_nothing_and_is_never_longer_than_asked(steps, waits):
+    """What the naive lane has delivered by then, delayed; late and repeated packets and all gaps included."""
+    lanes, naive = Lanes(OrderStats()), NaiveLane()
+    now, turns = 0.0, []
+    for order, (name, *values) in enumerate(steps):
+        if name == "insert":
+            sequence, ordered = values[0], True
+            due = now + waits[order]
+            insert(lanes, sequence, order=order, ordered=ordered, now=now, due=due)
+            naive.insert(sequence, order=order, ordered=ordered, now=now)
+        elif name == "forward":
+            lanes.forward(LANE, *values, now)
+            naive.forward(*values)
+        elif name == "frontier":
+            lanes.release_proven(*values, now)
+            naive.release_proven(*values)
+        else:
+            now += values[0]
+            lanes.release_expired(HOLD, now)
+            naive.release_expired(HOLD, now)
+        lanes.release_due(now)
+        turns += [now] * (len(naive.delivered) - len(turns))
+        come = numbers(lanes)
+        assert come == naive.delivered[: len(come)]
+        assert all(turn + max(waits) >= now for turn in turns[len(come) :])
+        due = lanes.next_timeout(HOLD)
+        assert (due is None) <= (len(come) == len(naive.delivered))
+    lanes.release_due(now + max(waits))
+    assert numbers(lanes) == naive.delivered
+
+
 @given(st.permutations(range(40)), st.lists(st.integers(0, 39), max_size=20))
 def test_without_losses_every_order_of_arrival_ends_in_the_order_of_sending(order, copies):
     lanes = Lanes(OrderStats())

@@ -289,6 +289,13 @@ def test_more_rules_than_a_client_may_ask_for(world):
     assert drops_of(world, "server") == {"rule_malformed": 3}
 
 
+@SIDES
+def test_an_even_delay_of_no_such_lane(world, side):
+    message = packed({"even": [[5000, 1]], "ways": []})
+    inject(world, side, wire.control_frame(next_control(world, side), message))
+    assert drops_of(world, side) == {"even_malformed": 1}
+
+
 # -- handshakes -----------------------------------------------------------------------------------
 
 
