@@ -126,6 +126,13 @@ class Caution:
         self._from = sent
         self._acked = self._lost = self._events = 0
 
+    def acquit(self, sent: int) -> None:
+        """What was lost up to the position `sent` was not lost: take back what followed from it."""
+        self.forget(sent)
+        self.level = 1.0
+        self._trying = False
+        self._hold = HOLD
+
     def _judge(self, share: float, now: float) -> None:
         self._trying = False
         self.background = share

@@ -131,7 +131,10 @@ class Inbound:
         if largest >= path.sent.next_number:
             self._drops["ack_of_unsent"] += 1
             return
+        widened = path.sent.widened
         newly, top = path.sent.acknowledge(largest, block.ranges)
+        if path.sent.widened != widened:
+            path.rate.on_spurious()
         sampled = top if first_copy and block.delay < MAXIMUM_ACK_DELAY else None
         rtt = None
         if sampled is not None:

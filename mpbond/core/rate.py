@@ -216,6 +216,10 @@ class RateControl:
         """Datagrams of the path were lost."""
         self._caution.on_lost(sent.mark[0] for sent in lost if sent.mark is not None)
 
+    def on_spurious(self) -> None:
+        """What seemed to be lost was not: datagrams overtake each other here."""
+        self._caution.acquit(self._sent)
+
     def on_suspect(self, now: float) -> None:
         """The path has gone silent."""
         self._kept = max(self.rate, self._kept)

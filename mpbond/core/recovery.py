@@ -2,9 +2,15 @@
 
 Every datagram that elicits an acknowledgement is remembered under its packet number until it is
 acknowledged or lost. A datagram is lost when `packet_threshold` newer numbers of its path have been
-acknowledged, or when 9/8 of the RTT has passed since one newer was. The threshold starts at 3 and rises
-when a datagram declared lost is acknowledged after all, as RACK (RFC 8985) widens its window, so that a
-path which does reorder is not misread for good.
+acknowledged, which is 3 at first, or when one newer has been and it left 9/8 of the RTT ago.
+
+A datagram declared lost may be acknowledged after all: then the path reorders, and the measure that was
+wrong is widened, so that it is not misread for good. The threshold in packets becomes as many as had
+overtaken the datagram when it was last missing, as in Linux; the time grows by a quarter of the RTT, once
+in a round trip, as in RACK (RFC 8985, 6.2). That ends at one RTT more, or at 60 ms where this is more: an
+RTT is measured by the newest datagram of an ACK, and of those that overtake each other that is a quick one.
+Both are halved when losses have been found in 16 round trips and all of them were true. What is later than
+9/8 of the RTT and not yet lost is late: it fills no window and tells of no queue, but is not sent again.
 
 Work per ACK is proportional to the numbers newly acknowledged: each range is first cut down to what
 `_acked` does not hold yet, and the outstanding datagrams are kept in sending order, so that looking for
@@ -15,20 +21,29 @@ one of them is the largest that an ACK names, the ACK tells delay and rate all t
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 from mpbond.core.packet import Packet
 from mpbond.core.ranges import RangeSet
 
 PACKET_THRESHOLD = 3  # RFC 9002, 6.1.1
-MAXIMUM_PACKET_THRESHOLD = 64
+MAXIMUM_PACKET_THRESHOLD = 300  # as in Linux
 TIME_THRESHOLD = 9 / 8  # of the RTT; RFC 9002, 6.1.2
+TIME_STEP = 1 / 4  # of the RTT; RFC 8985, 6.2, step 4
+LONGEST_OVERTAKING = (
+    0.060  # seconds that may be added to the threshold in time, where the RTT is less
+)
+TRUE_LOSSES = (
+    16  # round trips with losses, none of them spurious, after which thresholds are halved
+)
 GRANULARITY = 0.001  # seconds
 LOSS_MEMORY = 64  # datagrams over which the share of lost ones is taken
 REMEMBERED_LOST = 256  # datagrams; enough to see a spurious loss come back within an RTT
 REMEMBERED_QUIET = 64  # datagrams that elicit no acknowledgement
 
 _KEPT = 1 - 1 / LOSS_MEMORY
+_OVERTAKEN, _OVERDUE, _GIVEN_UP = range(3)  # why a datagram was declared lost
 
 
 class Sent:
@@ -79,8 +94,19 @@ class SentLog:
         self.loss = 0.0
         """The share lost of the last datagrams whose fate is known, newer ones weighing more."""
         self.packet_threshold = PACKET_THRESHOLD
+        self.overtaking = 0.0
+        """Seconds that are added to the threshold in time, because datagrams overtake each other."""
+        self.widened = 0
+        """How often a threshold was found too narrow: what was declared lost before may have come."""
         self._outstanding: dict[int, Sent] = {}
-        self._lost: dict[int, Sent] = {}
+        self._late: dict[int, Sent] = {}
+        self._lost: dict[int, tuple[Sent, int]] = {}
+        self._widened_at = 0  # the number that was to be sent next then
+        self._rtt = 0.0
+        self._lost_at = (
+            0  # the same, of the last loss found in another round trip than the one before
+        )
+        self._true_losses = 0
         self._quiet: dict[int, Sent] = {}
         self._acked = RangeSet()
         self._largest_acked = -1
@@ -90,7 +116,7 @@ class SentLog:
 
     @property
     def oldest(self) -> Sent | None:
-        """The datagram that has waited longest for its acknowledgement."""
+        """The datagram that has waited longest for its acknowledgement, late ones aside."""
         for sent in self._outstanding.values():
             return sent
         return None
@@ -115,19 +141,22 @@ class SentLog:
         """Take an ACK's ranges, as distances below `largest` (see wire.AckBlock)."""
         newly: list[Sent] = []
         top: Sent | None = None
-        outstanding = self._outstanding
-        floor = min(next(iter(outstanding), largest), next(iter(self._lost), largest))
+        outstanding, late = self._outstanding, self._late
+        floor = min(next(iter(held), largest) for held in (outstanding, late, self._lost))
         for near, far in ranges:
             if largest - near < floor:
                 break  # what lies below has no fate left to tell
             for first, last in self._acked.add(max(floor, largest - far), largest - near):
                 for number in range(first, last + 1):
                     sent = outstanding.pop(number, None)
-                    if sent is None:
-                        if number in self._lost:
-                            self._note_spurious(number)
-                        continue
-                    self.in_flight -= sent.size
+                    if sent is not None:
+                        self.in_flight -= sent.size
+                    else:
+                        sent = late.pop(number, None)
+                        if sent is None:
+                            if number in self._lost:
+                                self._note_spurious(number)
+                            continue
                     newly.append(sent)
                     if number == largest:
                         top = sent
@@ -141,26 +170,39 @@ class SentLog:
 
     def detect_lost(self, rtt: float, now: float) -> list[Sent]:
         """Remove and return what is lost by now; `rtt` is max(smoothed, latest) in seconds."""
+        self._rtt = rtt
         limit = self._largest_acked - self.packet_threshold
-        patience = max(GRANULARITY, TIME_THRESHOLD * rtt)
-        return self._take_while(
-            lambda number, sent: (
-                number <= limit
-                or (number < self._largest_acked and sent.time + patience <= now + 1e-9)
-            )
+        taken = self._take_while(lambda number, _sent: number <= limit, _OVERTAKEN)
+        before = now - _patience(rtt) + 1e-9
+        if self.overtaking:
+            self._note_late(before)
+            before -= self.overtaking
+        taken += self._take_while(
+            lambda number, sent: number < self._largest_acked and sent.time <= before, _OVERDUE
         )
+        if taken:
+            self._narrow()
+        return taken
 
     def loss_time(self, rtt: float) -> float | None:
-        """When the oldest datagram below the largest acknowledged will be lost by time."""
+        """When the oldest datagram below the largest acknowledged will be lost, or late, by time."""
+        due = None
         for number, sent in self._outstanding.items():
             if number < self._largest_acked:
-                return sent.time + max(GRANULARITY, TIME_THRESHOLD * rtt)
+                due = sent.time + _patience(rtt)
             break
-        return None
+        for sent in self._late.values():
+            lost = sent.time + _patience(rtt) + self.overtaking
+            return lost if due is None else min(due, lost)
+        return due
 
     def outstanding(self) -> Iterable[Sent]:
-        """What is neither acknowledged nor lost, oldest first."""
+        """What is neither acknowledged nor lost nor late, oldest first."""
         return self._outstanding.values()
+
+    def held(self) -> Iterable[Sent]:
+        """What is neither acknowledged nor lost, oldest first."""
+        return chain(self._late.values(), self._outstanding.values())
 
     def refuse(self, number: int) -> Sent | None:
         """Take back a datagram the system refused to send: it counts as lost at once."""
@@ -172,24 +214,35 @@ class SentLog:
 
     def expire(self, before: float) -> list[Sent]:
         """Remove and return as lost what left before a time: a dead path would collect probes."""
-        return self._take_while(lambda _number, sent: sent.time < before)
+        return self._take_while(lambda _number, sent: sent.time < before, _GIVEN_UP)
 
     def abandon(self) -> list[Sent]:
         """Give up on everything outstanding: the path has gone."""
-        return self._take_while(lambda _number, _sent: True)
+        return self._take_while(lambda _number, _sent: True, _GIVEN_UP)
 
-    def _take_while(self, lost: Callable[[int, Sent], bool]) -> list[Sent]:
-        taken: list[Sent] = []
+    def _note_late(self, before: float) -> None:
         outstanding = self._outstanding
         while outstanding:
             number = next(iter(outstanding))
             sent = outstanding[number]
-            if not lost(number, sent):
+            if number >= self._largest_acked or sent.time > before:
                 break
-            del outstanding[number]
-            taken.append(sent)
-            self._lost[number] = sent
+            self._late[number] = outstanding.pop(number)
             self.in_flight -= sent.size
+
+    def _take_while(self, lost: Callable[[int, Sent], bool], why: int) -> list[Sent]:
+        taken: list[Sent] = []
+        for held in (self._late, self._outstanding):
+            while held:
+                number = next(iter(held))
+                sent = held[number]
+                if not lost(number, sent):
+                    break
+                del held[number]
+                taken.append(sent)
+                self._lost[number] = sent, why
+                if held is self._outstanding:
+                    self.in_flight -= sent.size
         self.lost_count += len(taken)
         self.loss = 1 - (1 - self.loss) * _KEPT ** len(taken)
         while len(self._lost) > REMEMBERED_LOST:
@@ -197,11 +250,39 @@ class SentLog:
         return taken
 
     def _note_spurious(self, number: int) -> None:
-        for packet in self._lost.pop(number).packets:
+        sent, why = self._lost.pop(number)
+        for packet in sent.packets:
             packet.done = True
         self.spurious_count += 1
         self.lost_count -= 1
         self.loss = max(0.0, self.loss - 1 / LOSS_MEMORY)
         self.acked_count += 1
-        if self.packet_threshold < MAXIMUM_PACKET_THRESHOLD:
-            self.packet_threshold += 1
+        self._true_losses = 0
+        if why == _OVERTAKEN:
+            overtaken = self._largest_acked - number
+            wanted = min(overtaken + 1, MAXIMUM_PACKET_THRESHOLD)
+            if wanted > self.packet_threshold:
+                self.packet_threshold = wanted
+                self.widened += 1
+        elif why == _OVERDUE and number >= self._widened_at:
+            step = max(GRANULARITY, TIME_STEP * self._rtt)
+            longest = max(LONGEST_OVERTAKING, self._rtt)
+            self.overtaking = min(self.overtaking + step, longest)
+            self._widened_at = self.next_number
+            self.widened += 1
+
+    def _narrow(self) -> None:
+        """Losses have been found; halve the thresholds if enough of them have been true."""
+        newest = next(reversed(self._lost))
+        if newest < self._lost_at:
+            return
+        self._lost_at = self.next_number
+        self._true_losses += 1
+        if self._true_losses >= TRUE_LOSSES:
+            self._true_losses = 0
+            self.overtaking /= 2
+            self.packet_threshold = max(PACKET_THRESHOLD, self.packet_threshold // 2)
+
+
+def _patience(rtt: float) -> float:
+    return max(GRANULARITY, TIME_THRESHOLD * rtt)

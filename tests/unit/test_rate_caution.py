@@ -83,3 +83,12 @@ def test_a_burst_of_loss_is_no_share():
     caution.on_lost(range(1000, 1030))
     assert not caution.on_acked(100, 2000, 3000, 5e5, 1.0)
     assert caution.level == 1.0
+
+
+def test_what_was_not_lost_is_taken_back_and_so_is_what_followed_from_it():
+    caution, _ = drive(lambda sending: max(0.0, 1 - 1e6 / sending), 30.0)
+    assert caution.level < 1.0
+    caution.acquit(1 << 40)
+    assert (caution.level, caution._trying) == (1.0, False)
+    caution.on_lost([1 << 39] * 100)
+    assert not caution.on_acked(1000, 1 << 39, 1 << 41, 1e6, 40.0)

@@ -3,8 +3,11 @@
 import pytest
 
 from mpbond.core.recovery import (
+    LONGEST_OVERTAKING,
     MAXIMUM_PACKET_THRESHOLD,
+    PACKET_THRESHOLD,
     REMEMBERED_QUIET,
+    TRUE_LOSSES,
     Sent,
     SentLog,
 )
@@ -117,6 +120,70 @@ def test_the_threshold_has_an_end():
     assert log.packet_threshold == MAXIMUM_PACKET_THRESHOLD
 
 
+def test_a_datagram_that_was_late_and_not_lost_widens_the_threshold_in_time_by_a_quarter_of_the_rtt():
+    log = sent_at(1.0, 1.0)
+    misjudge(log, 0, rtt=0.080, now=1.090)
+    assert (log.overtaking, log.packet_threshold, log.widened) == (0.020, PACKET_THRESHOLD, 1)
+    log.add(2, Sent(2.0, 1000))
+    log.add(3, Sent(2.0, 1000))
+    log.next_number = 4
+    log.acknowledge(3, [(0, 0)])
+    assert log.loss_time(0.080) == pytest.approx(2.090)
+    assert log.detect_lost(0.080, 2.100) == []
+    assert log.loss_time(0.080) == pytest.approx(2.110)
+    assert len(log.detect_lost(0.080, 2.110)) == 1
+
+
+def test_what_is_late_fills_no_window_is_not_the_oldest_and_may_still_be_acknowledged_or_rescued():
+    log = sent_at(1.0, 1.0)
+    misjudge(log, 0, rtt=0.080, now=1.090)
+    for number in (2, 3, 4):
+        log.add(number, Sent(2.0 + number / 1000, 1000))
+    log.next_number = 5
+    log.acknowledge(3, [(0, 0)])
+    assert log.detect_lost(0.080, 2.095) == []
+    assert (log.in_flight, len(log), log.oldest.time) == (1000, 1, 2.004)
+    assert [sent.time for sent in log.held()] == [2.002, 2.004]
+    assert [sent.time for sent in log.acknowledge(3, [(0, 1)]).newly] == [2.002]
+    assert (log.in_flight, log.spurious_count, log.lost_count) == (1000, 1, 0)
+
+
+def test_the_threshold_in_time_is_widened_once_in_a_round_trip():
+    log = sent_at(1.0, 1.0, 1.0, 1.0)
+    log.acknowledge(3, [(0, 0)])
+    assert len(log.detect_lost(0.080, 1.090)) == 3
+    log.acknowledge(3, [(0, 3)])
+    assert (log.spurious_count, log.overtaking) == (3, 0.020)
+
+
+@pytest.mark.parametrize("rtt", [0.020, 0.100])
+def test_the_threshold_in_time_has_an_end(rtt):
+    log = SentLog()
+    for turn in range(40):
+        add_two(log, float(turn))
+        misjudge(log, 2 * turn, rtt=rtt, now=turn + 0.9)
+    assert log.overtaking == pytest.approx(max(LONGEST_OVERTAKING, rtt))
+
+
+def test_thresholds_are_halved_after_sixteen_round_trips_with_true_losses():
+    log = SentLog()
+    log.packet_threshold, log.overtaking = 20, 0.040
+    for turn in range(TRUE_LOSSES):
+        assert (log.packet_threshold, log.overtaking) == (20, 0.040)
+        add_two(log, float(turn))
+        log.acknowledge(2 * turn + 1, [(0, 0)])
+        assert len(log.detect_lost(0.080, turn + 0.9)) == 1
+    assert (log.packet_threshold, log.overtaking) == (10, 0.020)
+
+
+def test_what_was_given_up_and_comes_after_all_says_nothing_of_reordering():
+    log = sent_at(*[0.0] * 30)
+    log.expire(1.0)
+    log.acknowledge(29, [(0, 29)])
+    assert log.spurious_count == 30
+    assert (log.packet_threshold, log.overtaking, log.widened) == (PACKET_THRESHOLD, 0.0, 0)
+
+
 def test_a_refused_datagram_is_lost_at_once():
     log = sent_at(0.0, 0.1)
     refused = log.refuse(0)
@@ -158,3 +225,16 @@ def sent_at(*times):
         log.add(number, Sent(time, 1000))
     log.next_number = len(times)
     return log
+
+
+def add_two(log, time):
+    for _ in range(2):
+        log.add(log.next_number, Sent(time, 1000))
+        log.next_number += 1
+
+
+def misjudge(log, number, *, rtt, now):
+    """A datagram is overtaken by the next, taken for lost by time, and acknowledged after all."""
+    log.acknowledge(number + 1, [(0, 0)])
+    assert len(log.detect_lost(rtt, now)) == 1
+    log.acknowledge(number + 1, [(0, 1)])
