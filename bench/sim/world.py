@@ -99,6 +99,8 @@ class World:
         self.steps = 0
         self._timer_step = timer_step
         self.on_transmit: Callable[[Side, Transmit], None] | None = None
+        self.refuses: Callable[[Side, Transmit], str | None] | None = None
+        """Says for which drop reason the system refuses to send a datagram, None when it does not."""
         server_key, client_key = self.rng.randbytes(32), self.rng.randbytes(32)
         self._server_settings = server or ServerSettings(
             private_key=server_key, scheduler=scheduler
@@ -288,7 +290,11 @@ class World:
             while (transmit := endpoint.poll_transmit(now)) is not None:
                 if self.on_transmit is not None:
                     self.on_transmit(side, transmit)
-                self._carry(side, transmit)
+                reason = self.refuses(side, transmit) if self.refuses is not None else None
+                if reason is None:
+                    self._carry(side, transmit)
+                else:
+                    endpoint.handle_refused(transmit, reason, now)
             packets = endpoint.poll_packets()
             if not packets:
                 break

@@ -186,9 +186,12 @@ class Liveness:
         waited = now - self._asked - (limit - 1) * interval  # for the last that counts
         if self._unanswered > limit and waited >= patience - 1e-9:
             self._answers = 0
+            reason = f"{limit} probes unanswered"
             if self.state in (PROBING, SUSPECT):
-                self._enter(DOWN, f"{limit} probes unanswered", now)
+                self._enter(DOWN, reason, now)
                 self._delivered = False
+            elif self.state == DOWN:
+                self.reason = reason
         if self.state == DOWN and self._answers == 0:
             interval = EARLY_PROBE_INTERVAL if now < self.since + EARLY else DEAD_PROBE_INTERVAL
         self.next_probe = now + interval
@@ -201,6 +204,8 @@ class Liveness:
             self._delivered = False
             self.next_probe = now + EARLY_PROBE_INTERVAL
         self.reason = reason
+        self._answers = 0
+        self._unanswered = 0
 
     def hurry(self, now: float) -> None:
         """Probe at once: there is news of the path."""

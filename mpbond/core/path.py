@@ -14,6 +14,7 @@ from mpbond.core.bucket import TokenBucket
 from mpbond.core.liveness import DOWN, UP, Liveness, silence_limit
 from mpbond.core.rate import RateControl
 from mpbond.core.recovery import Sent, SentLog
+from mpbond.core.refusals import Refusals
 from mpbond.core.replay import ReplayWindow
 from mpbond.core.rtt import RttEstimator
 from mpbond.core.stats import LossMeter, Meter
@@ -92,6 +93,7 @@ class Path:
         self.usable = True  # what the client says of its link
         self.status_number = -1  # of the newest PATH STATUS seen or sent
         self.liveness = Liveness(now)
+        self.refusals = Refusals()
         self.sent = SentLog()
         self.rtt = RttEstimator()
         remembered = options.remembered
@@ -150,6 +152,11 @@ class Path:
     def up(self) -> bool:
         """May packets go here without a second thought?"""
         return self.usable and self.liveness.state == UP
+
+    @property
+    def resting(self) -> bool:
+        """Has the system refused a datagram just now, so that what can go elsewhere should?"""
+        return self.refusals.rest_end is not None
 
     @property
     def on_probation(self) -> bool:
@@ -243,9 +250,20 @@ class Path:
             self.changed = True
         self.stats.received.add(size)
 
+    def on_refused(self, number: int, reason: str, now: float) -> bool:
+        """The system refused a datagram to the remote address; True when the path goes down by that."""
+        self.changed = True
+        why = self.refusals.note(number, reason, now)
+        if why is None:
+            return False
+        failed = self.liveness.state != DOWN
+        self.liveness.on_refused(now, why)
+        return failed
+
     def move(self, now: float) -> None:
         """The new address has answered: go there from now on."""
         assert self.roaming is not None
+        self.refusals.forget()
         self.socket = self.roaming.socket
         self.remote = self.roaming.address
         self.roaming = None

@@ -35,13 +35,17 @@ class Repair:
     def __len__(self) -> int:
         return len(self._urgent) + len(self._waiting)
 
-    def lost(self, sent: Sent, now: float) -> int:
-        """A datagram is lost: note what of it must be sent again; return how many packets."""
+    def lost(self, sent: Sent, now: float, *, tried: bool = True) -> int:
+        """A datagram is lost: note what of it must be sent again; return how many packets.
+
+        If it never left, it was not `tried`: then it does not count as one of the times.
+        """
         count = 0
         for packet in sent.packets:
             if not sent.doubtful:
                 packet.flights -= 1
             if packet.flights <= 0 and not packet.done:
+                packet.tries -= not tried
                 count += self._want(packet, now)
                 if not packet.waiting:
                     self.call_off(packet)

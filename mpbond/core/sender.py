@@ -22,6 +22,7 @@ from mpbond.core.outbound import Outbound, next_release
 from mpbond.core.path import Path
 from mpbond.core.receiver import Receiver
 from mpbond.core.recovery import Sent
+from mpbond.core.refusals import TOO_BIG
 from mpbond.core.repair import REALTIME_LIFETIME
 from mpbond.core.stats import Drops
 from mpbond.core.transmit import Transmit
@@ -38,7 +39,6 @@ MAXIMUM_HOLD = 0.5  # seconds
 HOLD_MARGIN = 0.030  # seconds
 RETURN_PING_INTERVAL = 0.1  # seconds between eliciting datagrams on a return path
 MARKER_INTERVAL = 0.010  # seconds between send-order markers on an idle path
-REFUSED_PAUSE = 0.1  # seconds until a frame that must arrive is tried again after a refusal
 CONTROL_SIZE = 256  # bytes an unproven address must be good for before it gets anything
 PROBE_INTERVAL = (
     0.1  # seconds without data after which a path is asked how it is, while others carry some
@@ -57,9 +57,7 @@ class Sender:
         self.copy_dscp = False  # the inner DSCP becomes the outer one
         self.hold_override: float | None = None  # seconds the configuration pins, None = learned
         self.resend: list[bytes] = []  # frames that must arrive, on whichever path
-        self.retry_due: float | None = None  # when to call `retry`
         self.wake: float | None = None  # when to flush again
-        self._refused: list[bytes] = []
         self._paths = paths
         self._session = session
         self._order = 0
@@ -74,16 +72,16 @@ class Sender:
     def candidates(self) -> list[Path]:
         """The paths that may carry packets now: those up, else the least bad one, else none.
 
-        Those of the last tier are none while another is up; a scheduler that knows no rates has no use
-        for the overflow tier either.
+        None of them rests after a refusal. Those of the last tier are none while another is up; a
+        scheduler that knows no rates has no use for the overflow tier either.
         """
         up = [path for path in self._paths.values() if path.up]
         if up:
             lowest = min(path.tier for path in up)
             highest = 1 if lowest == 0 and self.outbound.scheduler.adapts else lowest
-            return [path for path in up if path.tier <= highest]
-        known = self._paths.values()
-        rest = [path for path in known if path.usable and path.may_send(CONTROL_SIZE)]
+            return [path for path in up if path.tier <= highest and not path.resting]
+        known = [path for path in self._paths.values() if path.usable and not path.resting]
+        rest = [path for path in known if path.may_send(CONTROL_SIZE)]
         return [min(rest, key=lambda path: path.badness)] if rest else []
 
     def hold(self) -> float:
@@ -153,29 +151,24 @@ class Sender:
             if sent.packets and self.repairs:
                 path.stats.repaired += self.outbound.repair.lost(sent, now)
 
-    def refuse(self, path: Path, sent: Sent, now: float) -> None:
-        """Resend it later: the system refused the datagram and would refuse the next one too."""
-        if sent.resend:
-            self._refused.extend(sent.resend)
-            self.retry_due = now + REFUSED_PAUSE
-        if sent.packets and self.repairs:
-            path.stats.repaired += self.outbound.repair.lost(sent, now)
+    def refuse(self, path: Path, sent: Sent, reason: str, now: float) -> None:
+        """The system refused a datagram for a drop reason: send what is in it another way.
 
-    def retry(self, now: float) -> None:
-        """Take up again what the system refused a while ago."""
-        if self.retry_due is not None and self.retry_due <= now + 1e-9:
-            self.retry_due = None
-            self.resend.extend(self._refused)
-            self._refused.clear()
+        That was no try, unless it was too big: then it would be too big here the next time, too.
+        """
+        self.resend.extend(sent.resend)
+        if sent.packets and self.repairs:
+            tried = reason == TOO_BIG
+            path.stats.repaired += self.outbound.repair.lost(sent, now, tried=tried)
 
     def rescue(self, path: Path, now: float) -> None:
         """Resend elsewhere what must arrive, or is still wanted, and hangs on a doubtful path."""
-        for sent in path.sent.outstanding():
+        for sent in path.sent.held():
             if sent.resend:
                 self.resend.extend(sent.resend)
                 sent.resend = ()
         if self.repairs:
-            path.stats.repaired += self.outbound.repair.rescue(path.sent.outstanding(), now)
+            path.stats.repaired += self.outbound.repair.rescue(path.sent.held(), now)
 
     def ask_the_idle(self, now: float) -> None:
         """Ask paths that carry nothing, while others do, how they are: their queues may have gone."""

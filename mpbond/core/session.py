@@ -141,6 +141,7 @@ class Session:
             return
         path.usable = usable
         self.tell_status(path)
+        path.refusals.forget()
         if usable:
             path.liveness.start(now, "its link is back")
         else:
@@ -162,6 +163,7 @@ class Session:
 
     def poke(self, path: Path) -> None:
         """Send something on a path now: its address may have changed."""
+        path.refusals.forget()
         path.pending.append(_PING)
 
     @property
@@ -227,7 +229,10 @@ class Session:
             self.receiver.ack_timer.on_eliciting(gap, self._ack_interval(now), now)
 
     def handle_refused(self, transmit: Transmit, reason: str, now: float) -> None:
-        """The system did not send a Transmit: its datagrams are lost at once."""
+        """The system did not send a Transmit, for a drop reason: its datagrams are lost at once.
+
+        The path rests, and goes down if that goes on (core.refusals).
+        """
         assert transmit.numbers is not None
         path = self.paths.get(transmit.numbers[0])
         if path is None:
@@ -235,7 +240,11 @@ class Session:
         for number in transmit.numbers[1]:
             sent = path.sent.refuse(number)
             if sent is not None:
-                self.sender.refuse(path, sent, now)
+                self.sender.refuse(path, sent, reason, now)
+            if (transmit.socket, transmit.address) == (path.socket, path.remote) and (
+                path.on_refused(number, reason, now)
+            ):
+                self.sender.rescue(path, now)
         self.drops[reason] += len(transmit.numbers[1])
 
     def release(self, now: float) -> list[bytes]:
@@ -282,7 +291,6 @@ class Session:
     def handle_timeout(self, now: float) -> None:
         """Run what is due."""
         self._watch.run(now)
-        self.sender.retry(now)
         self.sender.mark_order(now)
         self.sender.ask_the_idle(now)
         if now >= self._next_second:
@@ -303,7 +311,6 @@ class Session:
             self.receiver.ack_timer.due,
             self.receiver.next_timeout(),
             self.sender.mark_order_due(),
-            self.sender.retry_due,
             self.sender.wake,
         ):
             if other is not None and other < due:

@@ -110,6 +110,11 @@ class Watch:
             path.liveness.on_probe_sent(now, min(path.rtt.longest, LONGEST_PATIENCE))
             path.pending.append(_PING)
             self._sender.requeue(path, path.sent.expire(now - REMEMBERED), now)
+        rest_end = path.refusals.rest_end
+        if rest_end is not None and rest_end <= due:
+            path.refusals.wake()
+            if path.up:
+                path.pending.append(_PING)
         if self._keepalive_time(path) <= due:
             path.last_sent = now
             path.pending.append(_PING)
@@ -122,15 +127,17 @@ class Watch:
     def _path_timeout(self, path: Path) -> float:
         due = NEVER if path.tail_due is None else path.tail_due
         sent = path.sent
+        loss_time = sent.loss_time(path.patience)
+        if loss_time is not None and loss_time < due:
+            due = loss_time
         if len(sent):
             due = min(due, self._silence_time(path))
-            loss_time = sent.loss_time(path.patience)
-            if loss_time is not None and loss_time < due:
-                due = loss_time
         if self._is_client:
             due = min(due, self._keepalive_time(path), self._receive_silence_time(path))
         if path.roaming is not None:
             due = min(due, path.roaming.started + CHALLENGE_LIFETIME)
+        if path.refusals.rest_end is not None:
+            due = min(due, path.refusals.rest_end)
         probe = path.liveness.next_probe
         return probe if probe is not None and probe < due and path.usable else due
 

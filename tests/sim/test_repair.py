@@ -2,6 +2,7 @@
 
 import pytest
 
+from bench.links.shape import Constant, LinkSpec, Shape
 from mpbond.core.packet import NORMAL, Packet
 from mpbond.core.recovery import Sent
 from mpbond.core.repair import LIFETIME
@@ -11,6 +12,7 @@ from tests.sim.worlds import (
     change_links,
     cut,
     drops_of,
+    link_pair,
     packets_from,
     paths_of,
     session_of,
@@ -99,6 +101,23 @@ def test_what_is_called_off_while_sending_is_told_in_the_same_turn():
     world.run(2.002)
     assert packet.done
     assert not repair.untold
+
+
+@SIDES
+def test_a_link_on_which_datagrams_overtake_each_other_soon_seems_to_lose_next_to_nothing(side):
+    world = adaptive(0.010, 0.010)
+    shape = Shape(rate=Constant(20e6), delay=0.010, jitter=0.020, reorder=True)
+    spec = LinkSpec(down=shape, up=shape)
+    world.renew_links([link_pair(spec, 1, index) for index in range(2)])
+    count = stream(world, side, 1.0, 8.0, 0.001)
+    world.run(4.0)
+    before = [(path.sent.spurious_count, path.sent.acked_count) for path in paths_of(world, side)]
+    world.run(10.0)
+    assert arrived(world, RECEIVER[side]) == list(range(count))
+    for path, (spurious, acked) in zip(paths_of(world, side), before, strict=True):
+        assert path.sent.overtaking > 0
+        share = (path.sent.spurious_count - spurious) / (path.sent.acked_count - acked)
+        assert share < 0.01
 
 
 def test_nobody_waits_for_a_dying_link_longer_than_for_suspicion_and_a_repair():

@@ -120,6 +120,25 @@ def test_a_refusal_by_the_system_takes_a_path_down_and_keeps_saying_why():
     assert (liveness.reason, liveness.next_probe, liveness.since) == ("no such device", 4.5, 4.0)
 
 
+def test_a_path_that_is_refused_no_more_and_does_not_answer_says_that():
+    liveness = up()
+    liveness.on_refused(4.0, "no such device")
+    for tick in range(5):
+        liveness.on_probe_sent(4.5 + tick / 2)
+    assert liveness.reason == "no such device"
+    liveness.on_probe_sent(7.0)
+    assert (liveness.state, liveness.reason) == (DOWN, "5 probes unanswered")
+
+
+def test_answers_before_a_refusal_do_not_count():
+    liveness = down()
+    liveness.on_answer(10.0)
+    liveness.on_answer(10.1)
+    liveness.on_refused(10.2, "no such device")
+    liveness.on_answer(10.3)
+    assert liveness.state == DOWN
+
+
 def test_a_proven_address_brings_a_path_up_at_once():
     liveness = down()
     liveness.restore(9.0, "its address has answered")
