@@ -70,7 +70,7 @@ class Receiver:
                 self._drops["offload_not_agreed"] += 1
                 continue
             if flags & (FIRST_PART | LAST_PART):
-                whole = self._parts.join(part)
+                whole = self._parts.join(part, now)
                 if whole is None:
                     continue
                 packet = whole

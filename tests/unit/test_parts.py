@@ -2,7 +2,7 @@
 
 import pytest
 
-from mpbond.core.parts import LIMIT, Parts, split
+from mpbond.core.parts import LIFETIME, LIMIT, Parts, split
 from mpbond.core.wire import FIRST_PART, LAST_PART, UNORDERED, DataFrame
 
 
@@ -21,27 +21,37 @@ def test_the_packet_is_whole_when_both_parts_have_come_in_whichever_order(flags)
     last = DataFrame(flags | LAST_PART, 7, 3, b"llo")
     for one, other in ((first, last), (last, first)):
         parts = Parts()
-        assert parts.join(one) is None
-        assert parts.join(other) == b"hello"
+        assert parts.join(one, 1.0) is None
+        assert parts.join(other, 1.0) == b"hello"
 
 
 def test_a_copy_of_a_part_completes_nothing():
     parts = Parts()
-    assert parts.join(DataFrame(FIRST_PART, 7, 3, b"he")) is None
-    assert parts.join(DataFrame(FIRST_PART, 7, 3, b"he")) is None
-    assert parts.join(DataFrame(LAST_PART, 7, 3, b"llo")) == b"hello"
+    assert parts.join(DataFrame(FIRST_PART, 7, 3, b"he"), 1.0) is None
+    assert parts.join(DataFrame(FIRST_PART, 7, 3, b"he"), 1.0) is None
+    assert parts.join(DataFrame(LAST_PART, 7, 3, b"llo"), 1.0) == b"hello"
 
 
 @pytest.mark.parametrize(("lane", "sequence"), [(8, 3), (7, 4)])
 def test_parts_of_different_packets_are_not_joined(lane, sequence):
     parts = Parts()
-    assert parts.join(DataFrame(FIRST_PART, 7, 3, b"he")) is None
-    assert parts.join(DataFrame(LAST_PART, lane, sequence, b"llo")) is None
+    assert parts.join(DataFrame(FIRST_PART, 7, 3, b"he"), 1.0) is None
+    assert parts.join(DataFrame(LAST_PART, lane, sequence, b"llo"), 1.0) is None
 
 
 def test_too_many_halves_push_out_the_oldest_and_no_other():
     parts = Parts()
     for sequence in range(LIMIT + 1):
-        parts.join(DataFrame(FIRST_PART, 0, sequence, b"a"))
-    assert parts.join(DataFrame(LAST_PART, 0, 1, b"b")) == b"ab"
-    assert parts.join(DataFrame(LAST_PART, 0, 0, b"b")) is None
+        parts.join(DataFrame(FIRST_PART, 0, sequence, b"a"), 1.0)
+    assert parts.join(DataFrame(LAST_PART, 0, 1, b"b"), 1.0) == b"ab"
+    assert parts.join(DataFrame(LAST_PART, 0, 0, b"b"), 1.0) is None
+    assert len(parts) <= LIMIT
+
+
+def test_a_half_that_has_waited_too_long_is_joined_with_nothing():
+    """Its lane's numbers have come round: the other half is of another packet."""
+    parts = Parts()
+    assert parts.join(DataFrame(FIRST_PART, 7, 3, b"he"), 1.0) is None
+    assert parts.join(DataFrame(LAST_PART, 7, 3, b"rld"), 1.1 + LIFETIME) is None
+    assert parts.join(DataFrame(FIRST_PART, 7, 3, b"wo"), 1.2 + LIFETIME) == b"world"
+    assert len(parts) == 0

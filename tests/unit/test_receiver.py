@@ -88,6 +88,18 @@ def test_a_half_whose_other_half_comes_later_is_joined_and_a_copy_of_the_whole_d
     assert receiver.stats.duplicate == 1
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1), (2, 0, 1), (1, 2, 0)])
+def test_a_packet_that_comes_in_parts_and_whole_is_delivered_once(order: tuple[int, ...]) -> None:
+    path = Path(0, 0, "x", PathOptions(), 0.0)
+    receiver = Receiver({0: path}, Drops())
+    first, last = DataFrame(FIRST_PART, 7, 0, b"ab"), DataFrame(LAST_PART, 7, 0, b"cd")
+    came = (first, last, DataFrame(0, 7, 0, b"abcd"))
+    for at, number in enumerate(order):
+        receiver.on_data(path, 1 + at, [came[number]], 1.0)
+    receiver.on_data(path, 5, [DataFrame(0, 7, 1, b"next")], 1.0)
+    assert receiver.delivered == [b"abcd", b"next"]
+
+
 def built(paths: dict[int, Path]) -> tuple[bytes, dict[int, int]]:
     ack = Receiver(paths, Drops()).build_ack(None, ROOM, 1.0)
     assert ack is not None
