@@ -376,8 +376,9 @@ class RateControl:
             window = min(window, max(least, self.cap * (span + target)))
         self.window = window
         pace = max(gain * rate, least / max(span, 0.05))
-        if self.ramping and not self._peak:
-            pace = window / INITIAL_SPREAD
+        if self.ramping:
+            # a rate found while next to nothing was sent is no reason to begin slowly
+            pace = max(pace, window / (max(span, INITIAL_SPREAD) if self._peak else INITIAL_SPREAD))
         self._pace = min(pace, self.cap) if self.cap else pace
 
     def _wake(self) -> None:

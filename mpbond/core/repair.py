@@ -4,10 +4,14 @@ A packet is repaired when the last datagram that carries it is lost, or when its
 (`rescue`: then the first may still come, and whichever does counts). Nobody wants a packet for ever: after
 its lifetime, or when it has been sent three times, it is called off by a FORWARD, so that the receiver stops
 waiting for it (RFC 3758 does the same for SCTP). FORWARD must arrive, so it is resent until acknowledged.
+
+What was sent first goes first, whichever path lost it: when several fall silent at once, their packets are
+parts of the same flows, and a receiver that got one path's after the other's could go on with nothing.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable
+from heapq import heappop, heappush
+from itertools import count
 
 from mpbond.core.packet import REALTIME, Packet
 from mpbond.core.recovery import Sent
@@ -18,9 +22,12 @@ REALTIME_LIFETIME = 0.1  # seconds; at least, see `realtime_lifetime`
 MAXIMUM_TRIES = 3
 ITEMS_PER_FRAME = 32
 
+Waiting = tuple[float, int, int, Packet]
+"""A packet with its place: when it left first, its sequence, and when it was wanted, as a serial number."""
+
 
 class Repair:
-    """The packets that wait to be sent again, oldest loss first; real-time ones before others."""
+    """The packets that wait to be sent again, the oldest first; real-time ones before others."""
 
     def __init__(self, require: Callable[[bytes], None]) -> None:
         self.realtime_lifetime = REALTIME_LIFETIME
@@ -28,8 +35,9 @@ class Repair:
         self.repaired = 0
         self.given_up = 0
         self._require = require
-        self._urgent: deque[Packet] = deque()
-        self._waiting: deque[Packet] = deque()
+        self._urgent: list[Waiting] = []  # heaps
+        self._waiting: list[Waiting] = []
+        self._serials = count()
         self._called_off: list[tuple[int, int]] = []
 
     def __len__(self) -> int:
@@ -71,10 +79,10 @@ class Repair:
         """The packet to be sent again now; it stays until `taken`."""
         for queue in (self._urgent, self._waiting):
             while queue:
-                packet = queue[0]
+                packet = queue[0][-1]
                 if not packet.done and not self._expired(packet, now):
                     return packet
-                queue.popleft()
+                heappop(queue)
                 packet.waiting = False
                 if not packet.done and packet.flights <= 0:
                     self.call_off(packet)
@@ -82,7 +90,7 @@ class Repair:
 
     def taken(self) -> None:
         """What `next` returned has been put into a datagram."""
-        packet = (self._urgent or self._waiting).popleft()
+        packet = heappop(self._urgent or self._waiting)[-1]
         packet.waiting = False
         self.repaired += 1
 
@@ -115,7 +123,8 @@ class Repair:
         if packet.waiting or packet.tries >= MAXIMUM_TRIES or self._expired(packet, now):
             return 0
         packet.waiting = True
-        (self._urgent if packet.kind == REALTIME else self._waiting).append(packet)
+        queue = self._urgent if packet.kind == REALTIME else self._waiting
+        heappush(queue, (packet.sent, packet.sequence, next(self._serials), packet))
         return 1
 
     def _expired(self, packet: Packet, now: float) -> bool:

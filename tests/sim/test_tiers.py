@@ -2,9 +2,12 @@
 
 import pytest
 
+from bench.sim.apps import Call, Transfers, Window
+from bench.sim.hosts import Host
 from tests.sim.worlds import (
     arrived,
     bytes_carried,
+    client_address,
     cut,
     drops_of,
     paths_of,
@@ -93,6 +96,27 @@ def test_a_last_resort_carries_everything_when_all_else_is_down_and_only_then(si
     numbers = arrived(world, RECEIVER[side])
     assert numbers == sorted(set(numbers))
     assert count - len(numbers) == drops_of(world, side).get("codel", 0) <= 2
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_download_and_a_call_survive_the_fall_onto_a_last_resort_of_unknown_rate(seed):
+    world = world_of(0.020, 0.030, 0.050, scheduler="adaptive", connect=False, seed=seed)
+    world.client_endpoint.links["wwan2"].tier = 2
+    world.run(5.0)
+    client = Host(world, world, "client", client_address(world), mss=1360)
+    server = Host(world, world, "server", bytes((1, 2, 3, 4)), mss=1360)
+    window = Window(6.0, 13.0)
+    download = Transfers(
+        client, server, window, direction="down", flows=1, congestion="cubic", port=80
+    )
+    call = Call(client, server, window, port=4000)
+    for index in range(2):
+        world.at(10.0 + 0.013 * seed, lambda index=index: world.silence(index))
+    world.run(14.0)
+    assert download.meter.longest_stall < 0.4
+    for delays in (call.figures().up, call.figures().down):
+        assert None not in delays
+        assert max(delays) < 0.25
 
 
 @pytest.mark.parametrize("scheduler", ["rr", "weighted", "xor"])

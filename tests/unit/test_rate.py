@@ -79,3 +79,15 @@ def test_an_application_that_sends_little_does_not_lower_the_rate():
     learned = control.rate
     pipe.run(6.0, wants=lambda: pipe.in_flight == 0)
     assert control.rate == pytest.approx(learned, rel=0.02)
+
+
+def test_the_first_rate_of_a_path_that_carried_next_to_nothing_does_not_slow_its_ramp():
+    control = RateControl(0.0, SIZE)
+    pipe = Pipe(control, 1_000_000, 0.050)
+    for _ in range(40):
+        pipe.send(100)
+        pipe.run(pipe.now + 0.1, wants=lambda: False)
+    assert 0 < control.rate < 10_000
+    begin, sent = pipe.now, []
+    pipe.run(begin + 0.35, wants=lambda: sent.append(pipe.now) or True)
+    assert len(sent) > 3 * INITIAL_WINDOW

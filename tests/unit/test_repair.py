@@ -59,6 +59,30 @@ def test_all_packets_of_a_lost_datagram_are_sent_again_in_their_order(repair):
     assert taken_all(repair, START + 0.1) == packets
 
 
+def test_of_two_paths_that_fall_silent_at_once_the_oldest_packets_are_sent_again_first(repair):
+    packets = [sent_packet(sequence) for sequence in range(6)]
+    for packet in packets:
+        packet.sent += 0.001 * packet.sequence
+    repair.rescue([datagram(packet) for packet in packets[::2]], START + 0.15)
+    repair.rescue([datagram(packet) for packet in packets[1::2]], START + 0.15)
+    assert taken_all(repair, START + 0.15) == packets
+
+
+def test_a_packet_that_never_left_has_not_been_tried(repair, told):
+    packet = sent_packet(4)
+    sent = datagram(packet)
+    for _ in range(20):
+        assert repair.lost(sent, START + 0.1, tried=False) == 1
+        assert repair.next(START + 0.1) is packet
+        repair.taken()
+        packet.tries += 1
+        sent = datagram(packet)
+    assert packet.tries == 1
+    assert repair.lost(sent, START + LIFETIME + 0.1, tried=False) == 0
+    repair.flush()
+    assert forwarded(told) == [(5, 4, 1)]
+
+
 def test_real_time_packets_are_sent_again_before_others(repair):
     normal, urgent = sent_packet(1), sent_packet(2, kind=REALTIME)
     repair.lost(datagram(normal), START + 0.05)
