@@ -77,7 +77,7 @@ def test_a_link_that_stalls_every_five_seconds_and_loses_nothing_gets_no_probati
         world.at(4.5 + turn * 5.0, lambda: link.change(delay=0.030))
     world.run(26.0)
     seen = [state for _, state in changes(world, "client", 1)]
-    assert seen.count("down") >= 2
+    assert "down" in seen
     assert "probing" not in seen
     assert sorted(arrived(world, "server")) == list(range(count))
 
