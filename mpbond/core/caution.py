@@ -103,7 +103,7 @@ class Caution:
             self._confirming = True
             self._before = total
             return False
-        confirmed, self._confirming = self._confirming, False
+        self._confirming = False
         if lossy and LOWEST <= self.level < 1.0:
             self._give_way(self.level * CUT, now)
             self._from = sent

@@ -278,6 +278,7 @@ class RateControl:
         if sample is None:
             return
         if sample.limited and not sample.saturated and sample.rate < self._peak:
+            self.rate = max(self.rate, sample.rate)
             return
         if sample.saturated and queue > FAST * self.target:
             self._best.window = max(self._feedback, SAMPLE_SPAN)

@@ -50,7 +50,7 @@ def test_packets_go_through_both_ways(run):
 def test_what_arrives_while_others_are_read_arrived_then_and_not_before(run):
     async def story() -> None:
         pair = Pair()
-        (address,) = await pair.connected
+        await pair.connected
         told, taken = [], []
 
         class Port(FakeUdp):
