@@ -152,9 +152,8 @@ class Outbound:
             free = [at for at in sound or order if view.room(at) > 0]
             if not free:
                 return
-            turn = max(
-                0, packet.tries - 1
-            )  # the second repair does not go where the first was lost
+            # the second repair does not go where the first was lost
+            turn = max(0, packet.tries - 1)
             at = free[turn % len(free)]
             repair.taken()
             packet.tries += 1

