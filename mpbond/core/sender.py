@@ -28,6 +28,7 @@ from mpbond.core.stats import Drops
 from mpbond.core.transmit import Transmit
 from mpbond.core.wire import (
     HEADER_SIZE,
+    LAST_PART,
     ORDER,
     PING,
     TAG_SIZE,
@@ -299,10 +300,16 @@ class Sender:
                 None,
                 self._session,
                 (item[0], (item[1],)),
-                locate(builder.packets[0].data)[0] if self.copy_dscp and builder.packets else 0,
+                self._mark(builder),
             )
             for builder, item, datagram in zip(builders, batch, seal(pair, batch), strict=True)
         ]
+
+    def _mark(self, builder: Builder) -> int:
+        """The DSCP for a datagram: that of its first packet, if there is one that has a header."""
+        if not self.copy_dscp or not builder.packets or builder.packets[0].flags & LAST_PART:
+            return 0
+        return locate(builder.packets[0].data)[0]
 
 
 def _collect_challenges(paths: list[Path]) -> list[Builder]:

@@ -66,6 +66,18 @@ def test_a_datagram_has_the_mark_of_the_packet_in_it_only_where_that_is_asked_fo
     assert {dscp for side, dscp in marks if side == "server"} == {0}
 
 
+def test_the_second_half_of_a_packet_is_not_taken_for_a_header():
+    world = world_of(0.030)
+    marks = []
+    world.on_transmit = lambda side, transmit: marks.append((len(transmit.buffers[0]), transmit.dscp))
+    session_of(world, "client").sender.copy_dscp = True
+    whole = segment(world, "client", 0, size=2000, dscp=EF)
+    half = b"\x45\xb8" * 10  # looks like a header
+    world.send("client", [whole[:28] + half * 98 + whole[28 + 98 * len(half) :]])
+    world.run(1.5)
+    assert [dscp for size, dscp in marks if size > 900] == [46, 0]
+
+
 # -- copies ---------------------------------------------------------------------------------------
 
 
