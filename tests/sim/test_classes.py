@@ -69,7 +69,9 @@ def test_a_datagram_has_the_mark_of_the_packet_in_it_only_where_that_is_asked_fo
 def test_the_second_half_of_a_packet_is_not_taken_for_a_header():
     world = world_of(0.030)
     marks = []
-    world.on_transmit = lambda side, transmit: marks.append((len(transmit.buffers[0]), transmit.dscp))
+    world.on_transmit = lambda _side, transmit: marks.append(
+        (len(transmit.buffers[0]), transmit.dscp)
+    )
     session_of(world, "client").sender.copy_dscp = True
     whole = segment(world, "client", 0, size=2000, dscp=EF)
     half = b"\x45\xb8" * 10  # looks like a header
