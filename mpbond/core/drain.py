@@ -14,7 +14,8 @@ from mpbond.core.delay import QueueingDelay
 
 PERIOD = 9.0  # seconds without an empty path after which it is drained
 LEVEL = 0.75  # of what the empty path holds stays in flight during a drain
-NEAR = 0.004  # seconds of queue that count as an empty path
+NEAR = 0.004  # seconds of queue that count as an empty path in a drain,
+EMPTY = 0.0005  # and without one: what the minimum may rise by in ten seconds
 EARLY = 0.25  # seconds, and as many rounds: so long flat delay is endured
 EARLY_ROUNDS = 3
 FLAT = 0.3  # of its least may the most of flat delay be above that,
@@ -53,7 +54,7 @@ class Drain:
     def see(self, queue: float, limit: float, rate: float, now: float) -> None:
         """Note a queue; up to `limit` (both seconds) it is of our making. `rate`: of now, bytes/s."""
         self._rate = rate
-        if queue < NEAR:
+        if queue < (NEAR if self.active else EMPTY):
             self._empty_at = now
         if queue <= limit:
             self._above_since = self._flat_since = now

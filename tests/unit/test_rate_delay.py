@@ -82,6 +82,11 @@ def test_a_path_seen_empty_is_left_alone():
     assert drained([0.02, 0.03, 0.03] * 100)[2] is None
 
 
+def test_a_path_seen_nearly_empty_again_and_again_is_drained_too_lest_the_minimum_rises():
+    _, _, began = drained([0.02] + [0.023, 0.03] * 100)
+    assert began == pytest.approx(PERIOD, abs=0.1)
+
+
 def test_delay_that_stays_flat_far_above_the_target_is_a_longer_way():
     _, delay, began = drained([0.02] * 20 + [0.08] * 12)
     assert began == pytest.approx(0.95 + EARLY, abs=0.101)
