@@ -33,16 +33,8 @@ def test_a_lane_delivers_what_the_naive_one_delivers_in_the_same_order(steps):
             sequence, ordered = values
             insert(lanes, sequence, order=order, ordered=ordered, now=now)
             naive.insert(sequence, order=order, ordered=ordered, now=now)
-        elif name == "forward":
-            lanes.forward(LANE, *values, now)
-            naive.forward(*values)
-        elif name == "frontier":
-            lanes.release_proven(*values, now)
-            naive.release_proven(*values)
         else:
-            now += values[0]
-            lanes.release_expired(HOLD, now)
-            naive.release_expired(HOLD, now)
+            now = take_other(lanes, naive, name, values, now)
         assert numbers(lanes) == naive.delivered
         waiting = [held for held in naive.came if held not in naive.delivered]
         places = [
@@ -65,16 +57,8 @@ def test_an_even_delay_changes_no_order_loses_nothing_and_is_never_longer_than_a
             due = now + waits[order]
             insert(lanes, sequence, order=order, ordered=ordered, now=now, due=due)
             naive.insert(sequence, order=order, ordered=ordered, now=now)
-        elif name == "forward":
-            lanes.forward(LANE, *values, now)
-            naive.forward(*values)
-        elif name == "frontier":
-            lanes.release_proven(*values, now)
-            naive.release_proven(*values)
         else:
-            now += values[0]
-            lanes.release_expired(HOLD, now)
-            naive.release_expired(HOLD, now)
+            now = take_other(lanes, naive, name, values, now)
         lanes.release_due(now)
         turns += [now] * (len(naive.delivered) - len(turns))
         come = numbers(lanes)
@@ -139,3 +123,18 @@ def insert(lanes, sequence, **how):
 
 def numbers(lanes):
     return [packet[1] for packet in lanes.delivered]
+
+
+def take_other(lanes, naive, name, values, now):
+    """Do with both lanes what is no arrival; return the time after it."""
+    if name == "forward":
+        lanes.forward(LANE, *values, now)
+        naive.forward(*values)
+    elif name == "frontier":
+        lanes.release_proven(*values, now)
+        naive.release_proven(*values)
+    else:
+        now += values[0]
+        lanes.release_expired(HOLD, now)
+        naive.release_expired(HOLD, now)
+    return now
