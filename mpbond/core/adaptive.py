@@ -41,6 +41,7 @@ class Adaptive:
         """Seconds, by lane, to which the receiver evens out the delay of the paths."""
         self._paths: Sequence[Path] = ()
         self._base: list[float] = []
+        self._least = 0.0  # of those
         self._queue: list[float] = []
         self._pipe: list[float] = []
         self._inverse: list[float] = []
@@ -76,6 +77,7 @@ class Adaptive:
             self._wait.append(wait)
             self._extra.append(path.tier > lowest)
             total += speed
+        self._least = min(self._base)
         self._total = total
 
     def choose(self, paths: Sequence[Path], flow: int, size: int, backlog: int = 0) -> int | None:
@@ -85,7 +87,7 @@ class Adaptive:
         if self.even:
             late = self.even.get(flow % LANE_COUNT)
             if late:
-                least = min(bases) + late
+                least = self._least + late
                 bases = [base if base > least else least for base in bases]
         for at, path in enumerate(paths):
             planned = path.planned
