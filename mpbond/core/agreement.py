@@ -1,9 +1,9 @@
-"""What both ends of a session tell each other, by CONTROL: rules, and how fast paths are.
+"""What both ends of a session tell each other, by CONTROL: rules, how fast paths are, what waits for what.
 
 A client asks the server to class by its rules, since it alone knows what its user wants first; the list
 counts once it is whole. Each side tells what it has learned of the paths it sends on, so that status can
 show both directions on either side, and that a client can remember it: a path that comes again begins with
-that.
+that. And each side says how late the other one is to hand on the packets of which lanes (core.even).
 """
 
 from collections.abc import Mapping, Sequence
@@ -59,6 +59,12 @@ class Agreement:
         if any(abs(rate - told.get(at, 0)) > NEWS * rate for at, rate in rates.items()):
             self._told_rates = rates
             self._control.post({"rates": [list(item) for item in rates.items()]})
+
+    def tell_even(self) -> None:
+        """Ask the peer to hand on our packets as the lanes' delays are to be evened out, if that is news."""
+        news = self._outbound.even.news()
+        if news is not None:
+            self._control.post(news)
 
     def tell_remembered(self, path: Path, rate: float) -> None:
         """Tell the server how fast it could send on a path the last time, in bits per second."""

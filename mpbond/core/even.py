@@ -156,10 +156,8 @@ class EvenDelay:
         self._not_before = float("-inf")
         self._told: dict[str, list[list[int]]] = {"even": [], "ways": []}
 
-    def review(
-        self, paths: Iterable[Path], sequences: Sequence[int], now: float
-    ) -> dict[str, Any] | None:
-        """Look at what was sent in the last second; return a CONTROL message if there is news.
+    def review(self, paths: Iterable[Path], sequences: Sequence[int], now: float) -> None:
+        """Look at what was sent in the last second; `news` has what the receiver is to know of it.
 
         `paths`: those that may carry packets. `sequences`: how many packets each lane has sent so far.
         """
@@ -169,13 +167,13 @@ class EvenDelay:
         known = [path for path in known if path.tier == lowest]
         if len(known) < 2 or not before:
             self._stop()
-            return self._news()
+            return
         known.sort(key=lambda path: path.rate.base_owd)
         least = known[0].rate.base_owd
         ways = {path.id: path.rate.base_owd - least for path in known}
         full, idle = _divide(known, ways)
         if not full and not self._states:
-            return None
+            return
         moved = {
             lane: (count - old & 0xFFFFFFFF) * known[0].mtu
             for lane, (count, old) in enumerate(zip(sequences, before, strict=True))
@@ -194,7 +192,16 @@ class EvenDelay:
         self._missing = self._missing + 1 if missing else 0
         if self._states:
             self._follow(known, ways, now)
-        return self._news()
+
+    def news(self) -> dict[str, Any] | None:
+        """Return the CONTROL message that tells what is asked for; None if it is what was told last."""
+        even = [[lane, round(delay * 1e6)] for lane, delay in self.lanes.items()]
+        ways = [[path, round(way * 1e6)] for path, way in self.ways.items()] if even else []
+        message = {"even": even, "ways": ways}
+        if message == self._told:
+            return None
+        self._told = message
+        return message
 
     def _begin(self, moved: dict[int, int], bulk: float, now: float) -> None:
         self._bulk = {
@@ -252,15 +259,6 @@ class EvenDelay:
             self._stop()
             return
         self.lanes = {lane: state.delay for lane, state in self._states.items()}
-
-    def _news(self) -> dict[str, Any] | None:
-        even = [[lane, round(delay * 1e6)] for lane, delay in self.lanes.items()]
-        ways = [[path, round(way * 1e6)] for path, way in self.ways.items()] if even else []
-        message = {"even": even, "ways": ways}
-        if message == self._told:
-            return None
-        self._told = message
-        return message
 
 
 def _load(path: Path) -> float:

@@ -95,9 +95,9 @@ class Outbound:
         """Class by other rules from the next packet on."""
         self.classes = Classes(rules)
 
-    def review_even(self, paths: list[Path], now: float) -> dict[str, Any] | None:
-        """Look at which lanes gain by an even delay; call it once a second. Returns a CONTROL message."""
-        return self.even.review(paths, self._sequences, now)
+    def review_even(self, paths: list[Path], now: float) -> None:
+        """Look at which lanes gain by an even delay; call it once a second."""
+        self.even.review(paths, self._sequences, now)
 
     def status(self) -> dict[str, Any]:
         """Return what `mpbond status` shows of what we send; delays in seconds."""

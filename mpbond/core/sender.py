@@ -10,7 +10,6 @@ that what is lost will be repaired or called off.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from mpbond.core.acks import return_paths
 from mpbond.core.adaptive import Adaptive
@@ -197,15 +196,15 @@ class Sender:
         """A path has come up or is up no longer: another may be the first that is to be asked."""
         self._ask_at = -NEVER
 
-    def review(self, now: float) -> dict[str, Any] | None:
-        """Look at the paths, once a second; return a CONTROL message if the peer is to know of something.
+    def review(self, now: float) -> None:
+        """Look at the paths, once a second.
 
         One at a time may drain its queue to see its least delay, while the others carry on; and a
         real-time packet is worth repairing until a path is found silent and the quickest has brought it.
         """
         paths = list(self._paths.values())
         if not paths:
-            return None
+            return
         self._turn += 1
         for at, path in enumerate(paths):
             path.rate.may_drain = at == self._turn % len(paths)
@@ -215,7 +214,7 @@ class Sender:
             fastest = min(path.rtt.smoothed for path in known)
             self.outbound.repair.realtime_lifetime = max(REALTIME_LIFETIME, suspicion + fastest)
         evens = self.repairs and self.outbound.scheduler.name == Adaptive.name
-        return self.outbound.review_even(self.candidates() if evens else [], now)
+        self.outbound.review_even(self.candidates() if evens else [], now)
 
     def mark_order(self, now: float) -> None:
         """Let idle paths tell the send order while others carry packets."""

@@ -298,9 +298,8 @@ class Session:
             for path in self.paths.values():
                 path.turn_meters(now)
             self.agreement.tell_rates()
-            even = self.sender.review(now)
-            if even is not None:
-                self.control.post(even)
+            self.sender.review(now)
+            self.agreement.tell_even()
 
     def next_timeout(self, now: float) -> float:
         """When to call `handle_timeout` and `flush` again, in seconds of the same clock."""

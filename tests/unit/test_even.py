@@ -330,7 +330,8 @@ class Reviews:
         self.send(LANE, sum(rates))
         for each, rate in zip(self.paths, rates, strict=True):
             each.stats.last = rate * 1e6
-        message = self.even.review(self.paths, self._sequences, self.now)
+        self.even.review(self.paths, self._sequences, self.now)
+        message = self.even.news()
         if message is not None:
             self.packed = msgpack.packb(message)
         return None if message is None else dict(self.even.lanes)
