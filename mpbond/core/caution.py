@@ -125,6 +125,7 @@ class Caution:
         """What was lost up to the position `sent` had another reason."""
         self._from = sent
         self._acked = self._lost = self._events = 0
+        self._confirming = False
 
     def acquit(self, sent: int) -> None:
         """What was lost up to the position `sent` was not lost: take back what followed from it."""

@@ -85,6 +85,16 @@ def test_a_burst_of_loss_is_no_share():
     assert caution.level == 1.0
 
 
+def test_a_share_from_before_an_outage_confirms_none_after_it():
+    caution = Caution()
+    for first in (1000, 2000):
+        for number in range(8):
+            caution.on_lost([first + number])
+        assert not caution.on_acked(100, first + 900, 9000, 5e5, 1.0)
+        assert caution.level == 1.0
+        caution.forget(first + 900)
+
+
 def test_what_was_not_lost_is_taken_back_and_so_is_what_followed_from_it():
     caution, _ = drive(lambda sending: max(0.0, 1 - 1e6 / sending), 30.0)
     assert caution.level < 1.0
