@@ -12,11 +12,13 @@ A round that was limited by the window and saw next to no queue raises the windo
 round by round faster; without, the formula has a neutral fixed point as soon as jitter reaches `target`.
 The ramp doubles until three ACKs running tell of a queue. After ten idle seconds, or with a rate
 remembered from another day, the ramp begins at a quarter of what is known. Samples taken
-while the application had nothing to send may raise R, never lower it (core.delivery); whether loss is
-ours is tried out (core.caution), and so is whether delay is queue (core.drain).
+while the application had nothing to send may raise R, never lower it (core.delivery), unless a queue stood
+all the while; and that a datagram sent after a pause has met a queue is believed only if it is later than
+jitter could make it. Where ACKs come unevenly, more is in flight (core.feedback), but not beside real-time
+packets. Whether loss is ours is tried out (core.caution), and so is whether delay is queue (core.drain).
 
-`rate`, which the scheduler goes by, is R averaged over two rounds where the window is full: jitter makes
-the highest sample of several too high, by a quarter at 20 ms.
+`rate`, which the scheduler goes by, is an average of samples over two rounds, or longer where ACKs come
+unevenly: under 20 ms of jitter the highest of several is too high by a quarter, each wrong by a tenth.
 """
 
 from collections.abc import Sequence
@@ -25,6 +27,7 @@ from mpbond.core.caution import Caution
 from mpbond.core.delay import QueueingDelay
 from mpbond.core.delivery import Delivery
 from mpbond.core.drain import LEVEL, Drain
+from mpbond.core.feedback import Feedback
 from mpbond.core.minimum import WindowedMinimum
 from mpbond.core.recovery import Sent
 
@@ -35,22 +38,22 @@ SPREADS = 1.5
 SPREAD_UP, SPREAD_DOWN = 128, 64  # ACKs: one sudden queue does not make a path unsteady
 DATAGRAMS, REALTIME_DATAGRAMS = 1.5, 1.0  # full datagrams' time on the link is aimed at, at least
 REALTIME_TARGET = 0.008  # seconds, while the path carries real-time packets
-STANDING = 0.005  # seconds of queue, and as SPREADS more, above which the path counts as busy
+STANDING = 0.005  # seconds of queue, and as SPREADS more, above which the path counts as busy,
+PAUSED_SPREADS = 4.0  # or that many after a pause: jitter may be all of it
 INITIAL_WINDOW = 16  # datagrams
 MINIMUM_WINDOW = 2  # datagrams
 INITIAL_SPREAD = 0.1  # seconds over which a first window of unknown pace is spread
-BASE_SPAN = 10.0  # seconds
 SAMPLE_SPAN = 0.050  # seconds that a sample of the delivery rate spans at least
 RAMP_SPAN = 0.010  # seconds, while ramping
 BEST_ROUNDS, BEST_LEAST = 3, 0.1  # rounds and seconds that the highest rate is remembered
-RATE_ROUNDS, RATE_LEAST = 2, 0.15  # rounds and seconds that the shown rate is an average of
+RATE_ROUNDS, RATE_LEAST = 2, 0.15  # rounds and seconds that the shown rate is an average of,
+RATE_UNEVEN, RATE_MOST = 30.0, 0.3  # or times the way back's deviation, up to so many seconds
 FAST = 3.0  # times the target: with so much queue only the last round's rate counts
 GAINS = (1.25, 1.25, 1.5, 2.0)  # of one round of growth after the other
 STOP = 1.5  # times the target ends growth within the round
 RAMP_QUEUE, RAMP_LIMIT = 0.015, 3  # seconds of queue in as many ACKs running end the ramp,
 RISING, FLAT_ROUNDS = 1.15, 4  # and so do full rounds without so much more rate
 QUANTUM = 0.004  # seconds that a late wake-up may make up for
-LONGEST_GAP = 0.060  # seconds between two ACKs that still count as the peer's interval
 IDLE_LIMIT = 10.0  # seconds after which what is known is too old to be sent at once
 STALE = 1 / 4  # of such a rate is begun with
 LOSS_IGNORED, LOSS_ADDED = 0.05, 0.4  # background loss that is sent on top: from, at most
@@ -74,15 +77,12 @@ class RateControl:
         self.may_drain = True
         self._pace = self.window / INITIAL_SPREAD
         self._sent = 0
-        self._pauses = 0
+        self._pauses = self._pauses_seen = 0
         self._paused = False
         self._peak = self.rate
         self._caution = Caution()
         self._last_sent = now
-        self._last_ack: float | None = None
-        self._feedback = 0.0
-        self._gap = 0.0
-        self._rtt = WindowedMinimum(BASE_SPAN)
+        self._feedback = Feedback()
         self._delay = QueueingDelay(size)
         self._drain = Drain(self._delay, now)
         self._delivery = Delivery()
@@ -133,7 +133,7 @@ class RateControl:
     @property
     def base_rtt(self) -> float:
         """The smallest round trip of the last 10 s, 0.0 before the first."""
-        return self._rtt.value or 0.0
+        return self._feedback.least
 
     @property
     def speed(self) -> float:
@@ -197,12 +197,13 @@ class RateControl:
         if top is None or top.mark is None:
             return
         position, pauses = top.mark
-        believed = self._drain.believed(self._peak, self._feedback, now)
+        believed = self._drain.believed(self._peak, self._feedback.time, now)
         known = believed if self.learned else 0.0
         queue = self._delay.update(top.time, receive_time, top.size, known, now)
         self._see_queue(queue, now)
         if rtt is not None:
-            self._see_rtt(rtt, delay, queue, now)
+            datagram = self.size / self.rate if self.rate else 0.0
+            self._feedback.update(rtt, delay, queue, datagram, now)
         self._see_rate(receive_time, pauses, queue if in_flight >= self.size else 0.0, now)
         after = self._sent + int(self.window)
         if self._caution.on_acked(len(newly), position, after, self.rate, now) and self.ramping:
@@ -241,18 +242,8 @@ class RateControl:
         """Seconds of queue now, judged also by how long the oldest datagram has been under way."""
         if oldest_sent is None:
             return self.queue
-        return max(self.queue, now - oldest_sent - self._feedback - self._gap - self.target)
-
-    def _see_rtt(self, rtt: float, delay: float, queue: float, now: float) -> None:
-        self._rtt.update(rtt, now)
-        feedback = max(0.001, rtt - queue) + delay
-        self._feedback += (feedback - self._feedback) / 8 if self._feedback else feedback
-        if self._last_ack is not None:
-            gap = now - self._last_ack
-            if self.rate:
-                gap = max(0.0, gap - self.size / self.rate)
-            self._gap += (min(LONGEST_GAP, gap) - self._gap) / 8
-        self._last_ack = now
+        usual = self._feedback.time + self._feedback.gap + self.target
+        return max(self.queue, now - oldest_sent - usual)
 
     def _see_queue(self, queue: float, now: float) -> None:
         if queue < self._round_queue:
@@ -272,18 +263,24 @@ class RateControl:
 
     def _see_rate(self, receive_time: int, pauses: int, queue: float, now: float) -> None:
         ramping = self.ramping
-        standing = STANDING + SPREADS * self._spread
-        span = max(self._feedback / 4, RAMP_SPAN) if ramping else max(self._feedback, SAMPLE_SPAN)
+        spreads = SPREADS if pauses == self._pauses_seen else PAUSED_SPREADS
+        self._pauses_seen = pauses
+        standing = STANDING + spreads * self._spread
+        feedback = self._feedback.time
+        span = max(feedback / 4, RAMP_SPAN) if ramping else max(feedback, SAMPLE_SPAN)
         sample = self._delivery.point(receive_time, pauses, queue > standing, span)
         if sample is None:
             return
+        least = max(RATE_LEAST, min(RATE_MOST, RATE_UNEVEN * self._feedback.uneven))
+        share = min(1.0, (now - self._sampled) / max(RATE_ROUNDS * feedback, least))
+        self._sampled = now
         if sample.limited and not sample.saturated and sample.rate < self._peak:
-            self.rate = max(self.rate, sample.rate)
+            self.rate += max(0.0, sample.rate - self.rate) * share
             return
         if sample.saturated and queue > FAST * self.target:
-            self._best.window = max(self._feedback, SAMPLE_SPAN)
+            self._best.window = max(feedback, SAMPLE_SPAN)
         else:
-            self._best.window = max(BEST_ROUNDS * self._feedback, BEST_LEAST)
+            self._best.window = max(BEST_ROUNDS * feedback, BEST_LEAST)
         self._best.update(-sample.rate, now)
         best = self._best.value
         assert best is not None
@@ -291,9 +288,7 @@ class RateControl:
         if self.ramping or self._grown:
             self.rate = self._peak
         else:
-            share = min(1.0, (now - self._sampled) / max(RATE_ROUNDS * self._feedback, RATE_LEAST))
             self.rate += (sample.rate - self.rate) * share
-        self._sampled = now
 
     def _end_round(self) -> None:
         self._round_end = self._sent
@@ -335,10 +330,10 @@ class RateControl:
         if self.ramping or not self.learned:
             return
         if not drain.active:
-            drain.begin_if_due(self._feedback, self.may_drain, now)
+            drain.begin_if_due(self._feedback.time, self.may_drain, now)
             return
-        rate = max(1.0, drain.believed(self._peak, self._feedback, now))
-        level = max(LEVEL * rate * self._feedback + self.size, MINIMUM_WINDOW * self.size)
+        rate = max(1.0, drain.believed(self._peak, self._feedback.time, now))
+        level = max(LEVEL * rate * self._feedback.time + self.size, MINIMUM_WINDOW * self.size)
         if drain.is_over(position, self._sent, in_flight, level, now):
             before = drain.rate_before
             if drain.end(self.size / rate, self._peak, now) and before > self._peak:
@@ -346,13 +341,15 @@ class RateControl:
                 self._best.update(-before, now)
 
     def _set_window(self, acked: int, now: float) -> None:
-        span = self._feedback + self._gap
+        span = self._feedback.time + self._feedback.gap
+        if not self.realtime:
+            span += self._feedback.slack
         least = MINIMUM_WINDOW * self.size
         caution = self._caution
         rate = (
             STALE * self._peak
             if self._stale
-            else self._drain.believed(self._peak, self._feedback, now)
+            else self._drain.believed(self._peak, self._feedback.time, now)
         )
         target = self.target
         gain = 2.0 if self.ramping else self._gain
@@ -368,7 +365,7 @@ class RateControl:
                 window = max(window, self.window + acked)
             window = max(window, self.window)
         elif self._drain.active:
-            window = max(LEVEL * rate * self._feedback, least)
+            window = max(LEVEL * rate * self._feedback.time, least)
         else:
             if caution.level == 1.0:
                 window = max(window, self._floor)
@@ -386,7 +383,7 @@ class RateControl:
         """Begin again with a part of what is remembered, ramping."""
         self.ramping = self._stale = True
         self._queued = 0
-        span = self._feedback + self._gap or INITIAL_SPREAD
+        span = self._feedback.time + self._feedback.gap or INITIAL_SPREAD
         self.window = max(
             float(INITIAL_WINDOW * self.size), STALE * self._peak * (span + self.target)
         )

@@ -10,6 +10,11 @@ from bench.links.shape import GilbertElliott, Outages, Policer, RandomLoss, Shap
 DRIVES = {drive.name: drive for drive in made()}
 
 
+def trickle(now):
+    """A datagram each 15 ms for every other second, as BBR sends when it looks for the least round trip."""
+    return now if now % 2.0 < 1.0 or now % 0.015 < 0.001 else now + 0.015 - now % 0.015
+
+
 def outcome(drive, **changes):
     return Run(dataclasses.replace(drive, **changes)).run()
 
@@ -25,6 +30,7 @@ def outcome(drive, **changes):
         (over("", 0.1, queue=9.0), 0.97, 0.400, 0.600),
         (over("", 8, 0.150), 0.94, 0.035, 0.080),
         (over("", 8, 0.040, jitter=0.020), 0.95, 0.060, 0.100),
+        (over("", 8, 0.020, jitter=0.020), 0.96, 0.050, 0.080),
         (over("", 8, loss=RandomLoss(0.02)), 0.97, 0.030, 0.050),
         (over("", 8, loss=RandomLoss(0.3)), 0.92, 0.040, 0.080),
         (over("", 8, loss=GilbertElliott(0.005, 0.2)), 0.93, 0.030, 0.050),
@@ -94,6 +100,8 @@ def test_a_link_that_was_out_is_used_again_at_once():
         over("", 8, 0.040, jitter=0.020, demand=on_off(1.0, 1.0)),
         over("", 8, loss=RandomLoss(0.02), demand=on_off(0.5, 0.5)),
         over("", 8, 0.040, jitter=0.020),
+        over("", 8, 0.020, jitter=0.020),
+        over("", 8, 0.020, jitter=0.020, demand=trickle),
         over("", 8, loss=RandomLoss(0.02)),
     ],
 )
