@@ -48,6 +48,7 @@ RAMP_SPAN = 0.010  # seconds, while ramping
 BEST_ROUNDS, BEST_LEAST = 3, 0.1  # rounds and seconds that the highest rate is remembered
 RATE_ROUNDS, RATE_LEAST = 2, 0.15  # rounds and seconds that the shown rate is an average of,
 RATE_UNEVEN, RATE_MOST = 30.0, 0.3  # or times the way back's deviation, up to so many seconds
+COMPRESSED = 2.0  # times that deviation may the span of a sample be too short by jitter
 FAST = 3.0  # times the target: with so much queue only the last round's rate counts
 GAINS = (1.25, 1.25, 1.5, 2.0)  # of one round of growth after the other
 STOP = 1.5  # times the target ends growth within the round
@@ -275,7 +276,9 @@ class RateControl:
         share = min(1.0, (now - self._sampled) / max(RATE_ROUNDS * feedback, least))
         self._sampled = now
         if sample.limited and not sample.saturated and sample.rate < self._peak:
-            self.rate += max(0.0, sample.rate - self.rate) * share
+            # where only the better samples count, what jitter may have added does not
+            certain = sample.rate * max(0.5, 1 - COMPRESSED * self._feedback.uneven / span)
+            self.rate += max(0.0, certain - self.rate) * share
             return
         if sample.saturated and queue > FAST * self.target:
             self._best.window = max(feedback, SAMPLE_SPAN)
