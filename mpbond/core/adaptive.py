@@ -24,6 +24,7 @@ GUARD = 0.150  # seconds behind the earliest arrival
 OVERFLOW_DELAY = 0.030  # seconds of backlog from which a path of tier 1 is used
 SLACK = 0.002  # seconds of difference that are not worth waiting for
 REPAIR_TIME = 0.030  # seconds on top of a round trip until a lost packet has come again
+LOSSY = 0.1  # share of datagrams lost above which a path repairs nothing that another one could
 NEVER = float("inf")
 
 
@@ -119,6 +120,26 @@ class Adaptive:
 
     def urgent(self, size: int) -> list[int]:
         """Return the paths by predicted arrival whether or not they have room, earliest first."""
+        return [at for _, at in self._arrivals(size)]
+
+    def for_repair(self, size: int, *, last: bool = False) -> list[int]:
+        """Return the paths that are worth a repair, by predicted arrival, earliest first.
+
+        All that follows in its lane waits for it. So none of them is one over which it would come later than
+        over the first, were it lost there once more; nor one that loses much, while there is another. If that
+        leaves but such that lose much, the `last` try goes to whichever does not.
+        """
+        arrivals = self._arrivals(size)
+        if not arrivals:
+            return []
+        soonest, first = arrivals[0]
+        latest = soonest + self._paths[first].rtt.smoothed + REPAIR_TIME
+        near = [at for arrival, at in arrivals if arrival <= latest]
+        sound = [at for _, at in arrivals if self._paths[at].loss <= LOSSY]
+        return [at for at in near if at in sound] or (last and sound) or near
+
+    def _arrivals(self, size: int) -> list[tuple[float, int]]:
+        """When a packet would arrive, and over which path, earliest first."""
         order = []
         for at, path in enumerate(self._paths):
             if self._extra[at]:
@@ -126,7 +147,7 @@ class Adaptive:
             delay = max(self._queue[at], (self._pipe[at] + path.planned) * self._inverse[at])
             order.append((self._base[at] + delay + size * self._inverse[at], at))
         order.sort()
-        return [at for _, at in order]
+        return order
 
     def room(self, at: int) -> float:
         """Bytes that path number `at` may still take in this flush."""

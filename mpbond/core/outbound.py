@@ -19,7 +19,7 @@ from mpbond.core.flow import flow_hash
 from mpbond.core.packet import ACKNOWLEDGEMENT, REALTIME, Packet
 from mpbond.core.path import Path
 from mpbond.core.queue import SendQueue
-from mpbond.core.repair import Repair
+from mpbond.core.repair import MAXIMUM_TRIES, Repair
 from mpbond.core.rules import Rule
 from mpbond.core.scheduler import SCHEDULERS, Scheduler
 from mpbond.core.stats import Drops, Meter
@@ -33,7 +33,6 @@ RETRY = 0.010  # seconds after which waiting packets are looked at again, whatev
 PACE_STEP = 0.001  # seconds between two wake-ups for the sake of pacing, at least
 MINIMUM_QUEUE, MAXIMUM_QUEUE = 256_000, 8_000_000  # bytes that may wait
 QUEUE_TIME = 1.0  # seconds of the learned sum that may wait
-LOSSY = 0.1  # share of datagrams lost above which a path repairs nothing that another one could
 REALTIME_MEMORY = 5.0  # seconds for which a path stays quick after a real-time packet
 
 
@@ -147,9 +146,9 @@ class Outbound:
     def _add_repairs(self, batch: Batch, paths: list[Path], view: Adaptive, now: float) -> None:
         repair = self.repair
         while (packet := repair.next(now)) is not None:
-            order = view.urgent(len(packet.data))
-            sound = [at for at in order if paths[at].loss <= LOSSY]
-            free = [at for at in sound or order if view.room(at) > 0]
+            last = packet.tries >= MAXIMUM_TRIES - 1
+            order = view.for_repair(len(packet.data), last=last)
+            free = [at for at in order if view.room(at) > 0]
             if not free:
                 return
             # the second repair does not go where the first was lost

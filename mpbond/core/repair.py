@@ -1,9 +1,11 @@
 """Repair: sending again on the best path what another has lost (design 9).
 
 A packet is repaired when the last datagram that carries it is lost, or when its path falls silent
-(`rescue`: then the first may still come, and whichever does counts). Nobody wants a packet for ever: after
-its lifetime, or when it has been sent three times, it is called off by a FORWARD, so that the receiver stops
-waiting for it (RFC 3758 does the same for SCTP). FORWARD must arrive, so it is resent until acknowledged.
+(`rescue`: then the first may still come, and whichever does counts). A real-time packet is repaired when any
+of them is lost: a copy that has not come by then may be on a path that is far behind. Nobody wants a packet
+for ever: after its lifetime, or when it has been sent three times, it is called off by a FORWARD, so that the
+receiver stops waiting for it (RFC 3758 does the same for SCTP). FORWARD must arrive, so it is resent until
+acknowledged.
 
 What was sent first goes first, whichever path lost it: when several fall silent at once, their packets are
 parts of the same flows, and a receiver that got one path's after the other's could go on with nothing.
@@ -52,11 +54,13 @@ class Repair:
         for packet in sent.packets:
             if not sent.doubtful:
                 packet.flights -= 1
-            if packet.flights <= 0 and not packet.done:
-                packet.tries -= not tried
-                count += self._want(packet, now)
-                if not packet.waiting:
-                    self.call_off(packet)
+            alone = packet.flights <= 0
+            if packet.done or not (alone or (packet.kind == REALTIME and not sent.doubtful)):
+                continue
+            packet.tries -= not tried
+            count += self._want(packet, now)
+            if alone and not packet.waiting:
+                self.call_off(packet)
         return count
 
     def rescue(self, sents: Iterable[Sent], now: float) -> int:

@@ -103,6 +103,20 @@ def test_a_copied_call_does_not_notice_that_its_link_dies(side):
     assert max(delays_of(world, side, calls)) < 0.042 + 0.010
 
 
+@SIDES
+def test_what_the_quick_link_loses_of_a_call_is_repaired_before_a_copy_comes_from_far(side):
+    world = world_of(0.020, 0.200, scheduler="adaptive")
+    for link in world.links[0]:
+        link.change(loss=0.05)
+    calls = call(world, side, 1.0, 11.0)
+    world.run(13.0)
+    delays = delays_of(world, side, calls)
+    assert len(delays) == len(calls)
+    late = sum(delay > 0.190 for delay in delays)
+    assert session_of(world, side).sender.outbound.repair.repaired > 0.03 * len(calls)
+    assert late < 0.02 * len(calls)
+
+
 def test_copies_beyond_their_budget_are_left_out():
     world = world_of(0.020, 0.040, scheduler="adaptive")
     count = round(20.0 / 0.004)  # 100 kB/s of video with a real-time mark

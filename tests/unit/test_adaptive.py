@@ -5,7 +5,15 @@ Paths are real; what rate control knows of them is given: their rates, delays an
 
 import pytest
 
-from mpbond.core.adaptive import GUARD, OVERFLOW_DELAY, REPAIR_TIME, SLACK, Adaptive, Redundant
+from mpbond.core.adaptive import (
+    GUARD,
+    LOSSY,
+    OVERFLOW_DELAY,
+    REPAIR_TIME,
+    SLACK,
+    Adaptive,
+    Redundant,
+)
 from mpbond.core.path import Path, PathOptions
 from mpbond.core.rate import RateControl
 from mpbond.core.recovery import Sent
@@ -203,6 +211,34 @@ def test_urgent_packets_go_by_arrival_whether_or_not_there_is_room_but_never_ove
         path(1e6, 0.030),
     ]
     assert begun(Adaptive(), *paths).urgent(SIZE) == [1, 4, 0, 3]
+
+
+def test_a_repair_goes_nowhere_where_it_would_come_later_than_after_being_lost_once_more():
+    later = 0.040 + REPAIR_TIME  # a round trip of the quickest, and what it takes to see the loss
+    paths = [
+        path(1e6, 0.020 + later + 0.001),
+        path(1e6, 0.020, release=NOW + 1.0),
+        path(1e6, 0.020 + later - 0.001),
+    ]
+    for one in paths:
+        one.rtt.update(0.040, 0.0)
+    assert begun(Adaptive(), *paths).for_repair(SIZE) == [1, 2]
+
+
+def test_a_path_that_loses_much_repairs_nothing_while_another_is_near():
+    bad, near = path(1e6, 0.020), path(1e6, 0.040)
+    bad.sent.loss = 2 * LOSSY
+    assert begun(Adaptive(), bad, near).for_repair(SIZE) == [1]
+    assert begun(Adaptive(), bad).for_repair(SIZE) == [0]
+
+
+def test_only_the_last_try_goes_far_from_a_path_that_loses_much():
+    bad, far = path(1e6, 0.020), path(1e6, 0.520)
+    bad.sent.loss = 2 * LOSSY
+    assert begun(Adaptive(), bad, far).for_repair(SIZE) == [0]
+    assert begun(Adaptive(), bad, far).for_repair(SIZE, last=True) == [1]
+    far.sent.loss = 2 * LOSSY
+    assert begun(Adaptive(), bad, far).for_repair(SIZE, last=True) == [0]
 
 
 def test_redundant_chooses_as_adaptive_does():

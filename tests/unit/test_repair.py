@@ -45,6 +45,28 @@ def test_a_copy_that_is_still_under_way_is_waited_for(repair):
     assert repair.lost(copy, START + 0.1) == 1
 
 
+def test_a_real_time_packet_does_not_wait_for_a_copy_that_may_be_far_behind(repair, told):
+    packet = sent_packet(kind=REALTIME)
+    original, copy = datagram(packet), datagram(packet)
+    assert repair.lost(original, START + 0.05) == 1
+    assert repair.lost(copy, START + 0.06) == 0, "it waits already"
+    assert taken_all(repair, START + 0.06) == [packet]
+    late = sent_packet(kind=REALTIME)
+    original, copy = datagram(late), datagram(late)
+    assert repair.lost(original, START + REALTIME_LIFETIME + 0.001) == 0
+    repair.flush()
+    assert told == [], "the copy may still come"
+
+
+def test_a_real_time_packet_whose_path_fell_silent_is_sent_again_once(repair):
+    packet = sent_packet(kind=REALTIME)
+    held = datagram(packet)
+    assert repair.rescue([held], START + 0.05) == 1
+    assert taken_all(repair, START + 0.05) == [packet]
+    datagram(packet)
+    assert repair.lost(held, START + 0.06) == 0
+
+
 def test_a_packet_delivered_by_a_copy_is_not_sent_again(repair):
     packet = sent_packet()
     original, copy = datagram(packet), datagram(packet)
