@@ -4,8 +4,16 @@ A policer, or a modem with a shallow buffer, drops before the queue reaches what
 radio drops whatever we do. So when more is lost than the path is known to lose by itself, a trial: for
 a round no more is sent than was delivered before, and no queue is made. If that makes the loss smaller,
 it was ours: `level` stays low and comes back slowly, each time later than the last. If not, it is the
-path's own, `background`, to which nobody gives way. A few losses tell nothing: a share is taken over
-as many datagrams as it takes to lose some eight times, and a trial that is to blame us over twice as many.
+path's own, `background`, to which nobody gives way.
+
+What was delivered before is less than the rate that rate control knows where the application does not fill
+the path. A policer lets a first burst pass at many times the rate that it enforces, and what a limited flow
+delivers later never lowers what was learned from that: a trial with such a rate would change nothing. So
+where much is lost, a trial begins with what the application had delivered; where little is, that would only
+hold it up.
+
+A few losses tell nothing: a share is taken over as many datagrams as it takes to lose some eight times, and a
+trial that is to blame us over twice as many.
 """
 
 from collections.abc import Iterable
@@ -14,6 +22,7 @@ ENOUGH = 40  # datagrams that a share of loss is taken over, at least
 LOSSES = 8  # times that datagrams were lost: it takes so many to tell a share
 MOST = 2000  # datagrams after which fewer lost ones do
 SLACK = 0.01  # of loss above twice the background that is put up with
+HEAVY = 0.05  # loss above which a trial goes by what a limited application sends
 LONGER = 3  # times as many datagrams as LOSSES took before are sent in a trial: else it was ours
 TRIAL = 0.95  # of the delivered rate is sent during the trial
 CUT = 0.5
@@ -40,7 +49,10 @@ class Caution:
         "_doubt",
         "_events",
         "_from",
+        "_heard",
         "_hold",
+        "_limited",
+        "_limited_sum",
         "_lost",
         "_risen_at",
         "_tried_at",
@@ -60,6 +72,7 @@ class Caution:
         self._acked = 0
         self._lost = 0
         self._events = 0  # times that some were lost: they go in bursts
+        self._forget_limited()
         self._before = 0  # datagrams that LOSSES took before the trial
         self._usual = 0.0  # datagrams that LOSSES take on the long run, 0.0 if not known
         self._confirming = False  # the last share was too large
@@ -75,10 +88,19 @@ class Caution:
             self._lost += lost
             self._events += 1
 
-    def on_acked(self, count: int, position: int, sent: int, rate: float, now: float) -> bool:
+    def on_acked(
+        self,
+        count: int,
+        position: int,
+        sent: int,
+        rate: float,
+        now: float,
+        limited: float = 0.0,
+    ) -> bool:
         """`count` datagrams were acknowledged, the last at `position`; True when a trial begins.
 
-        `sent` is the position one round after now, `rate` what is delivered (bytes/s).
+        `sent` is the position one round after now, `rate` what the path delivers when it is full (bytes/s),
+        `limited` what it delivers at present if the application does not fill it, else 0.0.
         """
         if self.level < 1.0 and not self._trying and now > self._until:
             self.level = min(1.0, self.level + (now - max(self._risen_at, self._until)) / RECOVERY)
@@ -86,6 +108,10 @@ class Caution:
         if position <= self._from:
             return False
         self._acked += count
+        self._heard += count
+        if limited:
+            self._limited += count
+            self._limited_sum += limited * count
         total = self._acked + self._lost
         if self._trying:
             if self._events >= LOSSES or total >= LONGER * self._before:
@@ -96,6 +122,8 @@ class Caution:
         share = self._lost / total
         told = self._events >= LOSSES and share > SLACK
         lossy = told and share > 2 * self.background + SLACK
+        if share > HEAVY and 2 * self._limited > self._heard:
+            rate = min(rate, self._limited_sum / self._limited)
         self._acked = self._lost = self._events = 0
         if told:
             self._usual += (total - self._usual) / 8 if self._usual else total
@@ -104,6 +132,7 @@ class Caution:
             self._before = total
             return False
         self._confirming = False
+        self._forget_limited()
         if lossy and LOWEST <= self.level < 1.0:
             self._give_way(self.level * CUT, now)
             self._from = sent
@@ -126,6 +155,7 @@ class Caution:
         self._from = sent
         self._acked = self._lost = self._events = 0
         self._confirming = False
+        self._forget_limited()
 
     def acquit(self, sent: int) -> None:
         """What was lost up to the position `sent` was not lost: take back what followed from it."""
@@ -145,8 +175,14 @@ class Caution:
             self._hold = HOLD
             self._doubt = min(2 * self._doubt, LONGEST_DOUBT)
         self._acked = self._lost = self._events = 0
+        self._forget_limited()
 
     def _give_way(self, level: float, now: float) -> None:
         self.level = level if level >= LOWEST else 0.0
         self._until = now + self._hold
         self._hold = min(2 * self._hold, LONGEST_HOLD)
+
+    def _forget_limited(self) -> None:
+        self._heard = 0  # datagrams acknowledged,
+        self._limited = 0  # those of them that came while the application did not fill the path,
+        self._limited_sum = 0.0  # and the sum of the rates (bytes/s) that these were delivered at

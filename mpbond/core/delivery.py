@@ -16,11 +16,12 @@ WRAP = 1 << 32
 
 
 class Sample(NamedTuple):
-    """A delivery rate in bytes/s and what it is worth."""
+    """A delivery rate in bytes/s, what it is worth, and how long it was measured (seconds)."""
 
     rate: float
     limited: bool
     saturated: bool
+    span: float
 
 
 class Delivery:
@@ -57,7 +58,8 @@ class Delivery:
         start, total, before = points[0]
         if time - start < span or self.total - total < LEAST:
             return None
-        return Sample((self.total - total) / (time - start), before != pauses, self._low <= start)
+        rate = (self.total - total) / (time - start)
+        return Sample(rate, before != pauses, self._low <= start, time - start)
 
     def clear(self) -> None:
         """Begin a new curve."""

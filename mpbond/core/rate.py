@@ -56,6 +56,7 @@ RAMP_QUEUE, RAMP_LIMIT = 0.015, 3  # seconds of queue in as many ACKs running en
 RISING, FLAT_ROUNDS = 1.15, 4  # and so do full rounds without so much more rate
 QUANTUM = 0.004  # seconds that a late wake-up may make up for
 IDLE_LIMIT = 10.0  # seconds after which what is known is too old to be sent at once
+UNBROKEN = 1.5  # times the span it is to have, a sample contains a gap in which nothing was sent
 STALE = 1 / 4  # of such a rate is begun with
 LOSS_IGNORED, LOSS_ADDED = 0.05, 0.4  # background loss that is sent on top: from, at most
 
@@ -87,6 +88,7 @@ class RateControl:
         self._delay = QueueingDelay(size)
         self._drain = Drain(self._delay, now)
         self._delivery = Delivery()
+        self._limited = 0.0  # rate of the latest sample if the application limited it, else 0.0
         self._best = WindowedMinimum(BEST_LEAST)  # of negative rates
         self._stale = bool(remembered)  # the rate is from another time
         self._flat = 0  # rounds of the ramp in which the rate did not rise
@@ -207,7 +209,9 @@ class RateControl:
             self._feedback.update(rtt, delay, queue, datagram, now)
         self._see_rate(receive_time, pauses, queue if in_flight >= self.size else 0.0, now)
         after = self._sent + int(self.window)
-        if self._caution.on_acked(len(newly), position, after, self.rate, now) and self.ramping:
+        limited = self._limited
+        trial = self._caution.on_acked(len(newly), position, after, self.rate, now, limited)
+        if trial and self.ramping:
             self._end_ramp()
         if position > self._round_end:
             self._end_round()
@@ -269,9 +273,12 @@ class RateControl:
         standing = STANDING + spreads * self._spread
         feedback = self._feedback.time
         span = max(feedback / 4, RAMP_SPAN) if ramping else max(feedback, SAMPLE_SPAN)
+        self._limited = 0.0
         sample = self._delivery.point(receive_time, pauses, queue > standing, span)
         if sample is None:
             return
+        if sample.limited and sample.span < UNBROKEN * span:
+            self._limited = sample.rate
         least = max(RATE_LEAST, min(RATE_MOST, RATE_UNEVEN * self._feedback.uneven))
         share = min(1.0, (now - self._sampled) / max(RATE_ROUNDS * feedback, least))
         self._sampled = now

@@ -66,6 +66,22 @@ def test_loss_of_our_own_making_stays_small(drive, share, lost):
     assert result.lost < lost
 
 
+@pytest.mark.parametrize("burst", [30_000, 100_000])
+def test_loss_of_a_policer_stays_small_also_where_the_application_does_not_fill_the_link(burst):
+    """The policer's first burst passes at 50 Mbit/s, and samples of such an application never lower that."""
+    demand = on_off(0.02, 0.02)
+    drive = over("", 50, 0.020, policer=Policer(8 * MEGA, burst), demand=demand, seconds=20.0)
+    result = outcome(drive)
+    assert result.lost < 0.1
+    assert result.share > 0.55
+
+
+@pytest.mark.parametrize("pause", [0.02, 0.1, 0.5])
+def test_an_application_with_pauses_is_not_taken_for_the_cause_of_loss(pause):
+    drive = over("", 50, 0.020, loss=RandomLoss(0.02), demand=on_off(pause, pause), seconds=20.0)
+    assert outcome(drive).share > 0.48
+
+
 def test_a_link_that_falls_and_rises_is_followed():
     steps = (Step(0, 8 * MEGA), Step(10, MEGA / 2), Step(20, 8 * MEGA))
     result = outcome(over("", steps, queue=3.0))

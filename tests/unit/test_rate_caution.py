@@ -78,6 +78,18 @@ def test_a_trial_sends_a_little_less_than_was_delivered():
     assert caution.safe == TRIAL * 5e5
 
 
+@pytest.mark.parametrize(("limited", "acked", "rate"), [(8, 12, 2e5), (3, 12, 5e5), (8, 30, 5e5)])
+def test_where_much_is_lost_a_trial_goes_by_what_the_application_sends(limited, acked, rate):
+    """A policer's burst may have taught any rate. A few such samples, or little loss, tell nothing."""
+    caution = Caution()
+    for number in range(16):
+        caution.on_lost([1000 + number])
+        found = 2e5 if number % 8 < limited else 0.0
+        trying = caution.on_acked(acked, 2000, 3000, 5e5, 1.0, found)
+    assert trying
+    assert caution.safe == pytest.approx(TRIAL * rate)
+
+
 def test_a_burst_of_loss_is_no_share():
     caution = Caution()
     caution.on_lost(range(1000, 1030))

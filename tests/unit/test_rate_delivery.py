@@ -41,6 +41,11 @@ def test_a_sample_is_saturated_when_a_queue_stood_all_through_it():
     assert not curve((0, 1, 0, True), (30, 9000, 1, False), (60, 9000, 1, True)).saturated
 
 
+def test_a_sample_tells_how_long_it_was_measured():
+    assert curve((0, 1, 0, True), (30, 9000, 0, True), (60, 9000, 0, True)).span == 0.06
+    assert curve((0, 1, 0, True), (500, 9000, 1, True)).span == 0.5
+
+
 def test_once_round_the_clock_a_new_curve_begins():
     delivery = Delivery()
     for time in (0, 2**32 - 100_000, 2**32 - 40_000):
