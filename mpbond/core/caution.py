@@ -28,7 +28,7 @@ TRIAL = 0.95  # of the delivered rate is sent during the trial
 CUT = 0.5
 LOWEST = 0.1  # below this level nothing more can be gained
 RECOVERY = 4.0  # seconds from level 0 to 1
-HOLD = 1.0  # seconds at level 0 before the first try to do more
+HOLD = 0.5  # seconds at level 0 before the first try to do more
 LONGEST_HOLD = 16.0
 DOUBT = (
     3.0  # seconds after which a background above SLACK is tried anew, doubled each time it is own
@@ -39,7 +39,8 @@ LONGEST_DOUBT = 24.0
 class Caution:
     """How boldly a path may be filled: `level` from 0 (what is known to pass) to 1 (what is wanted).
 
-    While `level` is below 1, `safe` is the rate (bytes/s) that is known to pass, or is being tried.
+    While `level` is below 1, `safe` is the rate (bytes/s) that is known to pass, or is being tried. In a
+    trial no less than `least` is sent: what was delivered before, on the mean.
     """
 
     __slots__ = (
@@ -55,11 +56,14 @@ class Caution:
         "_limited_sum",
         "_lost",
         "_risen_at",
+        "_since",
+        "_since_time",
         "_tried_at",
         "_trying",
         "_until",
         "_usual",
         "background",
+        "least",
         "level",
         "safe",
     )
@@ -67,6 +71,7 @@ class Caution:
     def __init__(self) -> None:
         self.level = 1.0
         self.safe = 0.0
+        self.least = 0.0
         self.background = 0.0  # share of datagrams the path loses by itself
         self._trying = False
         self._acked = 0
@@ -76,6 +81,8 @@ class Caution:
         self._before = 0  # datagrams that LOSSES took before the trial
         self._usual = 0.0  # datagrams that LOSSES take on the long run, 0.0 if not known
         self._confirming = False  # the last share was too large
+        self._since = 0  # the position at which the share began that is being taken,
+        self._since_time = 0.0  # and when
         self._from = 0  # only datagrams sent later count, by position
         self._hold = HOLD
         self._doubt = DOUBT
@@ -102,11 +109,11 @@ class Caution:
         `sent` is the position one round after now, `rate` what the path delivers when it is full (bytes/s),
         `limited` what it delivers at present if the application does not fill it, else 0.0.
         """
-        if self.level < 1.0 and not self._trying and now > self._until:
-            self.level = min(1.0, self.level + (now - max(self._risen_at, self._until)) / RECOVERY)
-            self._risen_at = now
+        self._rise(now)
         if position <= self._from:
             return False
+        if not self._acked:
+            self._since, self._since_time = position, now
         self._acked += count
         self._heard += count
         if limited:
@@ -120,6 +127,7 @@ class Caution:
         if total < ENOUGH or (self._events < LOSSES and total < MOST):
             return False
         share = self._lost / total
+        delivered = (1 - share) * (position - self._since) / max(now - self._since_time, 1e-3)
         told = self._events >= LOSSES and share > SLACK
         lossy = told and share > 2 * self.background + SLACK
         if share > HEAVY and 2 * self._limited > self._heard:
@@ -143,6 +151,7 @@ class Caution:
             self._tried_at = now
             self._trying = True
             self.safe = TRIAL * rate
+            self.least = min(self.safe, TRIAL * delivered)
             self.level = 0.0
             return True
         self.safe = max(self.safe, rate)
@@ -162,10 +171,12 @@ class Caution:
         self.forget(sent)
         self.level = 1.0
         self._trying = False
+        self.least = 0.0
         self._hold = HOLD
 
     def _judge(self, share: float, now: float) -> None:
         self._trying = False
+        self.least = 0.0
         self.background = share
         if self._events < LOSSES:
             self._give_way(0.0, now)
@@ -176,6 +187,11 @@ class Caution:
             self._doubt = min(2 * self._doubt, LONGEST_DOUBT)
         self._acked = self._lost = self._events = 0
         self._forget_limited()
+
+    def _rise(self, now: float) -> None:
+        if self.level < 1.0 and not self._trying and now > self._until:
+            self.level = min(1.0, self.level + (now - max(self._risen_at, self._until)) / RECOVERY)
+            self._risen_at = now
 
     def _give_way(self, level: float, now: float) -> None:
         self.level = level if level >= LOWEST else 0.0

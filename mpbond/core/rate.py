@@ -364,7 +364,8 @@ class RateControl:
         target = self.target
         gain = 2.0 if self.ramping else self._gain
         if caution.level < 1.0:
-            rate = min(rate, caution.safe)
+            # what a trial loses lowers what is delivered, but is no reason to try less and less
+            rate = min(max(rate, caution.least), caution.safe)
             target *= caution.level
             gain = 1 + (gain - 1) * caution.level
         elif caution.background > LOSS_IGNORED:

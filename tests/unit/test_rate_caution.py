@@ -90,6 +90,19 @@ def test_where_much_is_lost_a_trial_goes_by_what_the_application_sends(limited, 
     assert caution.safe == pytest.approx(TRIAL * rate)
 
 
+def test_a_trial_sends_no_less_than_was_delivered_before_it():
+    """Else what it loses lowers the rate, and that what it sends, round by round."""
+    caution = Caution()
+    for number in range(1, 17):
+        caution.on_lost([1000 * number - 1])
+        trying = caution.on_acked(9, 1000 * number, 0, 5e5, number / 100)
+    assert trying
+    assert caution.least == pytest.approx(TRIAL * 0.9 * 1e5, rel=0.02)
+    caution.on_acked(1000, 20_000, 0, 5e5, 0.3)
+    assert not caution._trying
+    assert caution.least == 0.0
+
+
 def test_a_burst_of_loss_is_no_share():
     caution = Caution()
     caution.on_lost(range(1000, 1030))
