@@ -49,13 +49,24 @@ def test_a_run_that_ends_too_early_does_not_say_how_a_link_is_used_again():
     assert read("use_again", made(seconds=30.0)) is None
 
 
-def test_the_queue_of_a_link_that_fell_is_that_of_what_met_it_a_second_later():
-    # 9 to 17 s: what leaves at 10.5 s has waited since 9.2, what leaves at 12 s since 11.75
+def test_the_queue_of_a_link_that_fell_counts_what_has_stood_in_it_since_before_the_second():
+    # it falls at 9: what left from 10.6 to 10.7 came at 9.4, and stood there for 0.65 s from 10 on
     def waits(_link, time):
-        return 1.3 if 10.4 < time < 10.6 else 0.25 if 12 <= time < 12.05 else 0.01
+        return 1.25 if 10.6 <= time < 10.7 else 0.25 if 12 <= time < 12.1 else 0.01
+
+    result = over_time(made(scenario="falling", seconds=20.0), wait_down=waits)
+    assert read("queue_after_fall", result) == pytest.approx(650)
+
+
+def test_what_left_a_link_that_fell_within_the_second_is_no_queue_after_it():
+    def waits(_link, time):
+        return 0.9 if 9.8 <= time < 9.9 else 0.25 if 12 <= time < 12.1 else 0.01
 
     result = over_time(made(scenario="falling", seconds=20.0), wait_down=waits)
     assert read("queue_after_fall", result) == pytest.approx(250)
+
+
+def test_the_queue_of_a_link_that_fell_may_grow_later():
     grown = over_time(made(scenario="falling", seconds=20.0), wait_down=lambda *_: 0.4)
     assert read("queue_after_fall", grown) == pytest.approx(400)
     assert read("queue_after_fall", made(scenario="falling", seconds=10.0)) is None
