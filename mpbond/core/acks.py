@@ -14,6 +14,7 @@ takes all its own paths for dead.
 
 from typing import TYPE_CHECKING
 
+from mpbond.core.bucket import TokenBucket
 from mpbond.core.ranges import RangeSet
 from mpbond.core.rtt import INITIAL_RTT
 from mpbond.core.wire import MAXIMUM_RANGES, AckBlock
@@ -41,6 +42,7 @@ TOO_LATE = 0.2  # seconds after the first copy of an ACK a second one is worth n
 OVERDUE_MARGIN = 0.010  # seconds
 NEVER = float("inf")
 ELICITING_THRESHOLD = 2  # datagrams
+ALARMS, ALARMS_SAVED = 2.0, 3.0  # ACKs out of turn in a second, and at once
 
 
 class Received:
@@ -85,10 +87,12 @@ class Received:
 class AckTimer:
     """When the session's next ACK is due; None while nothing elicits one."""
 
-    __slots__ = ("_count", "_last_sent", "due")
+    __slots__ = ("_alarms", "_count", "_last_sent", "_urgent", "due")
 
     def __init__(self) -> None:
         self.due: float | None = None
+        self._urgent = False
+        self._alarms = TokenBucket(ALARMS, ALARMS_SAVED)
         self._count = 0
         self._last_sent = float("-inf")
 
@@ -102,11 +106,19 @@ class AckTimer:
         if self.due is None or due < self.due:
             self.due = due
 
+    def alarm(self, now: float) -> None:
+        """A path has stopped (core.stall): an ACK is due now, beside those in their turn; not too often."""
+        if self._alarms.take(now):
+            self.due = now
+            self._urgent = True
+
     def on_sent(self, now: float) -> None:
         """An ACK of everything so far leaves now."""
         self.due = None
         self._count = 0
-        self._last_sent = now
+        if not self._urgent:
+            self._last_sent = now
+        self._urgent = False
 
 
 def ack_interval(smallest_rtt: float, ack_bytes: int = 0, return_rate: float = 0.0) -> float:
