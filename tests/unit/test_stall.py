@@ -48,7 +48,7 @@ def test_of_one_silence_is_told_once():
     assert arrivals.due == NEVER
 
 
-def test_an_alarm_is_due_at_once_and_puts_no_other_ack_off():
+def test_an_alarm_is_due_at_once_and_puts_the_next_ack_off_by_little():
     timer = AckTimer()
     timer.on_sent(5.0)
     timer.alarm(5.010)
@@ -56,7 +56,23 @@ def test_an_alarm_is_due_at_once_and_puts_no_other_ack_off():
     timer.on_sent(5.010)
     for _ in range(2):
         timer.on_eliciting(gap=False, interval=0.040, now=5.012)
-    assert timer.due == 5.040
+    assert timer.due == 5.045  # instead of .050
+
+
+def test_acks_in_their_turn_make_up_for_alarms():
+    def sent_in(seconds, alarms):
+        timer, count = AckTimer(), 0
+        for turn in range(round(seconds * 1000)):
+            now = 5.0 + turn / 1000
+            timer.on_eliciting(gap=False, interval=0.040, now=now)
+            if alarms and turn % 1500 == 730:
+                timer.alarm(now)
+            if timer.due is not None and timer.due <= now:
+                timer.on_sent(now)
+                count += 1
+        return count
+
+    assert sent_in(20.0, True) == pytest.approx(sent_in(20.0, False), abs=1)
 
 
 def test_there_are_few_alarms():
