@@ -46,7 +46,9 @@ RATE_UNEVEN, RATE_MOST = 30.0, 0.3  # or times the way back's deviation, up to s
 COMPRESSED = 2.0  # times that deviation may the span of a sample be too short by jitter
 FAST = 3.0  # times the target: with so much queue only the last round's rate counts
 GAINS = (1.25, 1.25, 1.5, 2.0)  # of one round of growth after the other
-LEVEL_GAIN = 1.0  # of a steady path while more queue than the target stands: it needs no more
+LEVEL_GAIN = (
+    1.0  # while more queue than the target stands on a steady path that loses little: enough
+)
 STOP = 1.5  # times the target ends growth within the round
 RAMP_QUEUE, RAMP_LIMIT = 0.015, 3  # seconds of queue in as many ACKs running end the ramp,
 RISING, FLAT_ROUNDS = 1.15, 4  # and so do full rounds without so much more rate
@@ -54,6 +56,7 @@ QUANTUM = 0.004  # seconds that a late wake-up may make up for
 IDLE_LIMIT = 10.0  # seconds after which what is known is too old to be sent at once
 UNBROKEN = 1.5  # times the span it is to have, a sample contains a gap in which nothing was sent
 STALE = 1 / 4  # of such a rate is begun with
+LITTLE_LOSS = 0.01  # background loss: where it is more, what is missing may just be lost
 LOSS_IGNORED, LOSS_ADDED = 0.05, 0.4  # background loss that is sent on top: from, at most
 
 Mark = tuple[int, int]
@@ -219,7 +222,7 @@ class RateControl:
         if self.ramping or not self.learned or not peak:
             return
         late = self._brake.on_silence(missing, receive_time, delay, peak)
-        if late and self._spread.steady:
+        if late and self._spread.steady and self._caution.background < LITTLE_LOSS:
             self._brake.stop(receive_time, peak, self._pauses_seen)
             self.window = min(self.window, float(in_flight))
 
@@ -384,7 +387,8 @@ class RateControl:
         if self.cap:
             window = min(window, max(least, self.cap * (span + target)))
         self.window = window
-        if not self.ramping and not self._grown and self.queue > target and self._spread.steady:
+        queued = self.queue > target and self._spread.steady
+        if queued and not self.ramping and not self._grown and caution.background <= LOSS_IGNORED:
             gain = min(gain, LEVEL_GAIN)
         pace = max(gain * rate, least / max(span, 0.05))
         if self.ramping:

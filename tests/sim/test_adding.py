@@ -36,4 +36,4 @@ def goodput(*links):
     """Bits per second of a CUBIC download beside a call."""
     scenario = Scenario(name="made", title="made for this", links=links)
     system, workload = System.parse("adaptive"), workloads.get("voice_tcp")
-    return run.simulate(scenario, system, workload, seed=1, seconds=8.0).goodput["down"]
+    return run.simulate(scenario, system, workload, seed=1, seconds=30.0).goodput["down"]
