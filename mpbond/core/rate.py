@@ -46,9 +46,6 @@ RATE_UNEVEN, RATE_MOST = 30.0, 0.3  # or times the way back's deviation, up to s
 COMPRESSED = 2.0  # times that deviation may the span of a sample be too short by jitter
 FAST = 3.0  # times the target: with so much queue only the last round's rate counts
 GAINS = (1.25, 1.25, 1.5, 2.0)  # of one round of growth after the other
-LEVEL_GAIN = (
-    1.0  # while more queue than the target stands on a steady path that loses little: enough
-)
 STOP = 1.5  # times the target ends growth within the round
 RAMP_QUEUE, RAMP_LIMIT = 0.015, 3  # seconds of queue in as many ACKs running end the ramp,
 RISING, FLAT_ROUNDS = 1.15, 4  # and so do full rounds without so much more rate
@@ -387,9 +384,6 @@ class RateControl:
         if self.cap:
             window = min(window, max(least, self.cap * (span + target)))
         self.window = window
-        queued = self.queue > target and self._spread.steady
-        if queued and not self.ramping and not self._grown and caution.background <= LOSS_IGNORED:
-            gain = min(gain, LEVEL_GAIN)
         pace = max(gain * rate, least / max(span, 0.05))
         if self.ramping:
             # a rate found while next to nothing was sent is no reason to begin slowly

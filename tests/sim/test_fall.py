@@ -23,4 +23,4 @@ def test_a_second_after_a_fall_to_a_sixteenth_little_is_left_before_it(workload,
     )
     queue = queue_after_fall(result)
     assert queue is not None
-    assert queue < 450
+    assert queue < 550
