@@ -14,7 +14,6 @@ takes all its own paths for dead.
 
 from typing import TYPE_CHECKING
 
-from mpbond.core.bucket import TokenBucket
 from mpbond.core.ranges import RangeSet
 from mpbond.core.rtt import INITIAL_RTT
 from mpbond.core.wire import MAXIMUM_RANGES, AckBlock
@@ -42,8 +41,6 @@ TOO_LATE = 0.2  # seconds after the first copy of an ACK a second one is worth n
 OVERDUE_MARGIN = 0.010  # seconds
 NEVER = float("inf")
 ELICITING_THRESHOLD = 2  # datagrams
-ALARMS, ALARMS_SAVED = 1.0, 3.0  # ACKs out of turn in a second, and at once
-STRETCHED = 1 / 8  # longer are intervals after one, until they have made up for it
 
 
 class Received:
@@ -88,20 +85,16 @@ class Received:
 class AckTimer:
     """When the session's next ACK is due; None while nothing elicits one."""
 
-    __slots__ = ("_alarms", "_count", "_last_sent", "_owed", "_urgent", "due")
+    __slots__ = ("_count", "_last_sent", "due")
 
     def __init__(self) -> None:
         self.due: float | None = None
-        self._urgent = False
-        self._owed = 0.0  # ACKs that left out of turn, and have not been saved since
-        self._alarms = TokenBucket(ALARMS, ALARMS_SAVED)
         self._count = 0
         self._last_sent = float("-inf")
 
     def on_eliciting(self, gap: bool, interval: float, now: float) -> None:
         """Note an eliciting datagram; `interval` from `ack_interval`."""
         self._count += 1
-        interval *= 1 + min(self._owed, STRETCHED)
         if gap or self._count >= ELICITING_THRESHOLD:
             due = max(now, self._last_sent + interval)
         else:
@@ -109,22 +102,11 @@ class AckTimer:
         if self.due is None or due < self.due:
             self.due = due
 
-    def alarm(self, now: float) -> None:
-        """A path has stopped (core.stall): an ACK is due now. Later ones make up for it."""
-        if self._alarms.take(now):
-            self.due = now
-            self._urgent = True
-
     def on_sent(self, now: float) -> None:
         """An ACK of everything so far leaves now."""
         self.due = None
         self._count = 0
-        if self._urgent:
-            self._owed += 1.0
-        else:
-            self._owed = max(0.0, self._owed - STRETCHED)
-            self._last_sent = now
-        self._urgent = False
+        self._last_sent = now
 
 
 def ack_interval(smallest_rtt: float, ack_bytes: int = 0, return_rate: float = 0.0) -> float:

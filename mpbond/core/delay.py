@@ -62,7 +62,7 @@ class QueueingDelay:
 
         `rate` is what the path drains now (bytes/s), 0.0 if unknown.
         """
-        raw = _raw(sent, received)
+        raw = ((received - round(sent * 1e6) + (WRAP >> 1)) % WRAP - (WRAP >> 1)) / 1e6
         second = int(now)
         stale = not self._buckets
         if stale or second != self._second:
@@ -87,10 +87,6 @@ class QueueingDelay:
         self.queueing = max(0.0, self.latest - self.base)
         return self.queueing
 
-    def above(self, sent: float, received: int, size: int, rate: float) -> float:
-        """Return by how much a datagram is, or would be, later than the smallest delay allows."""
-        return _raw(sent, received) - size / rate - self.base
-
     def watch(self) -> None:
         """Begin to watch what is smallest from now on."""
         self._fresh = _Bucket()
@@ -106,7 +102,3 @@ class QueueingDelay:
             self._buckets = [self._fresh]
             self.base = self._fresh.value(self._top)
         self._fresh = None
-
-
-def _raw(sent: float, received: int) -> float:
-    return ((received - round(sent * 1e6) + (WRAP >> 1)) % WRAP - (WRAP >> 1)) / 1e6

@@ -140,15 +140,10 @@ class Inbound:
         if sampled is not None:
             rtt = receive_time - sampled.time - block.delay
             path.rtt.update(rtt, now)
-        in_flight = path.sent.in_flight
-        if newly:
-            path.rate.on_ack(newly, sampled, block.receive_time, block.delay, rtt, in_flight, now)
-        if first_copy and largest == path.sent.largest_acked:
-            missing = path.sent.following
-            if missing is not None:
-                path.rate.on_silence(missing, block.receive_time, block.delay, in_flight)
         if not newly:
             return
+        in_flight = path.sent.in_flight
+        path.rate.on_ack(newly, sampled, block.receive_time, block.delay, rtt, in_flight, now)
         for sent in newly:
             for packet in sent.packets:
                 packet.flights -= 1

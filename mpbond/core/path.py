@@ -17,7 +17,6 @@ from mpbond.core.recovery import Sent, SentLog
 from mpbond.core.refusals import Refusals
 from mpbond.core.replay import ReplayWindow
 from mpbond.core.rtt import RttEstimator
-from mpbond.core.stall import Arrivals
 from mpbond.core.stats import LossMeter, Meter
 from mpbond.core.wire import HEADER_SIZE, TAG_SIZE
 
@@ -101,7 +100,6 @@ class Path:
         self.rate = RateControl(now, options.mtu, None if remembered is None else remembered / 8)
         self.rate.cap = options.cap / 8
         self.received = Received()
-        self.arrivals = Arrivals()
         self.replay = ReplayWindow()
         self.stats = PathStats()
         self.pending: list[bytes] = []  # frames that must leave on this very path, once

@@ -1,12 +1,12 @@
 """How much one path may have in flight, and how fast it may leave (design 6).
 
     window = R · (feedback + target)    R: the highest delivery rate of the last three rounds
-    pacing = gain · R                   gain: 1.25, in the ramp 2, with more queue than aimed at 1
+    pacing = gain · R                   gain: 1.25, while ramping 2
 
 `feedback` is what passes from sending a datagram to hearing of it, without our own queue but with the
 peer's ACK interval: neither a slow return path nor rare ACKs are a reason to send less. `target` follows
-how unsteady the queue is (core.spread). With much more queue, samples are the capacity, and only the latest
-count. A path that stops delivering stops the sender (core.stall).
+how unsteady the queue is: on a steady link 8 ms keep it busy, on a radio drive it takes 40. With much
+more queue than that, samples are the capacity, and only the latest count.
 
 A round that was limited by the window and saw next to no queue raises the window for the next (`floor`),
 round by round faster; without, the formula has a neutral fixed point as soon as jitter reaches `target`.
@@ -30,11 +30,16 @@ from mpbond.core.drain import LEVEL, Drain
 from mpbond.core.feedback import Feedback
 from mpbond.core.minimum import WindowedMinimum
 from mpbond.core.recovery import Sent
-from mpbond.core.spread import Spread
-from mpbond.core.stall import Brake
 
+TARGET = 0.040  # seconds of queue aimed at where the path is unsteady
+STEADY_TARGET = 0.008  # seconds, where it is steady
+STEADY = 0.005  # seconds; SPREADS times the queue's mean deviation come on top
+SPREADS = 1.5
+SPREAD_UP, SPREAD_DOWN = 128, 64  # ACKs: one sudden queue does not make a path unsteady
 DATAGRAMS, REALTIME_DATAGRAMS = 1.5, 1.0  # full datagrams' time on the link is aimed at, at least
 REALTIME_TARGET = 0.008  # seconds, while the path carries real-time packets
+STANDING = 0.005  # seconds of queue, and as SPREADS more, above which the path counts as busy,
+PAUSED_SPREADS = 4.0  # or that many after a pause: jitter may be all of it
 INITIAL_WINDOW = 16  # datagrams
 MINIMUM_WINDOW = 2  # datagrams
 INITIAL_SPREAD = 0.1  # seconds over which a first window of unknown pace is spread
@@ -53,7 +58,6 @@ QUANTUM = 0.004  # seconds that a late wake-up may make up for
 IDLE_LIMIT = 10.0  # seconds after which what is known is too old to be sent at once
 UNBROKEN = 1.5  # times the span it is to have, a sample contains a gap in which nothing was sent
 STALE = 1 / 4  # of such a rate is begun with
-LITTLE_LOSS = 0.01  # background loss: where it is more, what is missing may just be lost
 LOSS_IGNORED, LOSS_ADDED = 0.05, 0.4  # background loss that is sent on top: from, at most
 
 Mark = tuple[int, int]
@@ -85,7 +89,6 @@ class RateControl:
         self._drain = Drain(self._delay, now)
         self._delivery = Delivery()
         self._limited = 0.0  # rate of the latest sample if the application limited it, else 0.0
-        self._brake = Brake(self._delay, self._delivery)
         self._best = WindowedMinimum(BEST_LEAST)  # of negative rates
         self._stale = bool(remembered)  # the rate is from another time
         self._flat = 0  # rounds of the ramp in which the rate did not rise
@@ -93,8 +96,10 @@ class RateControl:
         self._round_end = 0
         self._round_queue = float("inf")
         self._round_limited = False
-        self._floor = self._kept = 0.0
-        self._spread = Spread()
+        self._floor = 0.0
+        self._kept = 0.0
+        self._mean = 0.0
+        self._spread = TARGET / 2
         self._queued = 0
         self._sampled = now
         self._grown = 0
@@ -116,14 +121,17 @@ class RateControl:
     @property
     def target(self) -> float:
         """Seconds of queue aimed at now."""
+        least = self._least
         if not self.rate:
-            return self._least
+            return least
         datagrams = REALTIME_DATAGRAMS if self.realtime else DATAGRAMS
-        return max(self._least, datagrams * self.size / self.rate)
+        return max(least, datagrams * self.size / self.rate)
 
     @property
     def _least(self) -> float:
-        return REALTIME_TARGET if self.realtime else self._spread.target
+        if self.realtime:
+            return REALTIME_TARGET
+        return min(TARGET, max(STEADY_TARGET, STEADY + SPREADS * self._spread))
 
     @property
     def base_rtt(self) -> float:
@@ -185,18 +193,20 @@ class RateControl:
         now: float,
     ) -> None:
         """Take what one ACK says of the path; `top` None: no samples, only bookkeeping."""
-        total = sum(sent.size for sent in newly)
+        total = 0
+        for sent in newly:
+            total += sent.size
         self._delivery.total += total
         if top is None or top.mark is None:
             return
         position, pauses = top.mark
-        known = self._believed(now) if self.learned else 0.0
+        believed = self._drain.believed(self._peak, self._feedback.time, now)
+        known = believed if self.learned else 0.0
         queue = self._delay.update(top.time, receive_time, top.size, known, now)
         self._see_queue(queue, now)
         if rtt is not None:
             datagram = self.size / self.rate if self.rate else 0.0
             self._feedback.update(rtt, delay, queue, datagram, now)
-        self._brake.on_ack(receive_time, queue > STOP * self.target)
         self._see_rate(receive_time, pauses, queue if in_flight >= self.size else 0.0, now)
         after = self._sent + int(self.window)
         limited = self._limited
@@ -207,21 +217,6 @@ class RateControl:
             self._end_round()
         self._watch_way(position, in_flight, now)
         self._set_window(total, now)
-        if self._brake.active:
-            self.window = min(self.window, float(in_flight))
-
-    def on_silence(self, missing: Sent, receive_time: int, delay: float, in_flight: int) -> None:
-        """An ACK, made `delay` s after `receive_time`, names nothing newer than what came then.
-
-        `missing` left next; if it should have come, nothing more leaves for now (core.stall).
-        """
-        peak = self._peak
-        if self.ramping or not self.learned or not peak:
-            return
-        late = self._brake.on_silence(missing, receive_time, delay, peak)
-        if late and self._spread.steady and self._caution.background < LITTLE_LOSS:
-            self._brake.stop(receive_time, peak, self._pauses_seen)
-            self.window = min(self.window, float(in_flight))
 
     def on_lost(self, lost: Sequence[Sent], now: float) -> None:
         """Datagrams of the path were lost."""
@@ -258,7 +253,9 @@ class RateControl:
     def _see_queue(self, queue: float, now: float) -> None:
         if queue < self._round_queue:
             self._round_queue = queue
-        self._spread.update(queue)
+        deviation = min(abs(queue - self._mean), TARGET) - self._spread
+        self._spread += deviation / (SPREAD_UP if deviation > 0 else SPREAD_DOWN)
+        self._mean += (queue - self._mean) / 16
         if self.ramping:
             self._queued = self._queued + 1 if queue > RAMP_QUEUE else 0
             if self._queued >= RAMP_LIMIT:
@@ -271,8 +268,9 @@ class RateControl:
 
     def _see_rate(self, receive_time: int, pauses: int, queue: float, now: float) -> None:
         ramping = self.ramping
-        standing = self._spread.standing(pauses != self._pauses_seen)
+        spreads = SPREADS if pauses == self._pauses_seen else PAUSED_SPREADS
         self._pauses_seen = pauses
+        standing = STANDING + spreads * self._spread
         feedback = self._feedback.time
         span = max(feedback / 4, RAMP_SPAN) if ramping else max(feedback, SAMPLE_SPAN)
         self._limited = 0.0
@@ -289,28 +287,30 @@ class RateControl:
             certain = sample.rate * max(0.5, 1 - COMPRESSED * self._feedback.uneven / span)
             self.rate += max(0.0, certain - self.rate) * share
             return
-        full = sample.saturated and queue > FAST * self.target
-        longer = max(BEST_ROUNDS * feedback, BEST_LEAST)
-        self._best.window = max(feedback, SAMPLE_SPAN) if full else longer
-        if self._brake.on_rate():
-            self._best = WindowedMinimum(self._best.window)
+        if sample.saturated and queue > FAST * self.target:
+            self._best.window = max(feedback, SAMPLE_SPAN)
+        else:
+            self._best.window = max(BEST_ROUNDS * feedback, BEST_LEAST)
         self._best.update(-sample.rate, now)
         best = self._best.value
         assert best is not None
         self._peak = -best
-        faster = self.ramping or self._grown
-        self.rate = self._peak if faster else self.rate + (sample.rate - self.rate) * share
+        if self.ramping or self._grown:
+            self.rate = self._peak
+        else:
+            self.rate += (sample.rate - self.rate) * share
 
     def _end_round(self) -> None:
         self._round_end = self._sent
         self._stale = False
         if self.ramping and self._round_limited:
-            rising = self._peak > RISING * self._ramp_rate
-            self._flat = 0 if rising else self._flat + 1
-            if rising:
+            if self._peak > RISING * self._ramp_rate:
                 self._ramp_rate = self._peak
-            elif self._flat >= FLAT_ROUNDS:
-                self._end_ramp()
+                self._flat = 0
+            else:
+                self._flat += 1
+                if self._flat >= FLAT_ROUNDS:
+                    self._end_ramp()
         bold = self._caution.level == 1.0 and not self._drain.active
         grow = bold and self._round_limited and self._round_queue < self.target / 3
         if grow:
@@ -325,7 +325,8 @@ class RateControl:
     def _end_ramp(self) -> None:
         self.ramping = self._stale = False
         self.learned = True
-        self._flat, self._ramp_rate = 0, 0.0
+        self._flat = 0
+        self._ramp_rate = 0.0
         self._best = WindowedMinimum(self._best.window)
         self._stop_growing()
 
@@ -341,7 +342,7 @@ class RateControl:
         if not drain.active:
             drain.begin_if_due(self._feedback.time, self.may_drain, now)
             return
-        rate = max(1.0, self._believed(now))
+        rate = max(1.0, drain.believed(self._peak, self._feedback.time, now))
         level = max(LEVEL * rate * self._feedback.time + self.size, MINIMUM_WINDOW * self.size)
         if drain.is_over(position, self._sent, in_flight, level, now):
             before = drain.rate_before
@@ -349,18 +350,17 @@ class RateControl:
                 self._peak = self.rate = before
                 self._best.update(-before, now)
 
-    def _believed(self, now: float) -> float:
-        if self._brake.slow:
-            return self._peak
-        return self._drain.believed(self._peak, self._feedback.time, now)
-
     def _set_window(self, acked: int, now: float) -> None:
         span = self._feedback.time + self._feedback.gap
         if not self.realtime:
             span += self._feedback.slack
         least = MINIMUM_WINDOW * self.size
         caution = self._caution
-        rate = STALE * self._peak if self._stale else self._believed(now)
+        rate = (
+            STALE * self._peak
+            if self._stale
+            else self._drain.believed(self._peak, self._feedback.time, now)
+        )
         target = self.target
         gain = 2.0 if self.ramping else self._gain
         if caution.level < 1.0:

@@ -30,7 +30,6 @@ HEARD = 1.0  # seconds of packets without a datagram after which a path does not
 IDLE = 0.2  # seconds without packets after which they count as flowing anew
 RANGE_LIMITS = (MAXIMUM_RANGES, 8, 2, 1)  # ranges per path, tried until an ACK fits
 DEFAULT_HOLD = 0.1  # seconds, until the peer has told what to use
-NEVER = float("inf")
 
 
 class Receiver:
@@ -105,22 +104,9 @@ class Receiver:
             self.lanes.release_expired(self.hold, now)
         self.lanes.release_due(now)
 
-    def note_stalls(self, now: float) -> None:
-        """Say at once that a path which brought datagrams densely has stopped."""
-        due = now + 1e-9
-        for path in self._paths.values():
-            if path.arrivals.due <= due:
-                path.arrivals.forget()
-                self.ack_timer.alarm(now)
-
     def next_timeout(self) -> float | None:
-        """When a hold expires, a packet has waited enough, or a path's silence means something."""
-        due = self.lanes.next_timeout(self.hold)
-        for path in self._paths.values():
-            silent = path.arrivals.due
-            if silent < NEVER and (due is None or silent < due):
-                due = silent
-        return due
+        """When the first hold expires, or the first packet has waited enough."""
+        return self.lanes.next_timeout(self.hold)
 
     def build_ack(
         self, hold: float | None, room: int, now: float, *, repairs: bool = False

@@ -196,14 +196,6 @@ class SentLog:
             return lost if due is None else min(due, lost)
         return due
 
-    @property
-    def following(self) -> Sent | None:
-        """The datagram in flight that left next after the largest acknowledged."""
-        for number, sent in self._outstanding.items():
-            if number > self._largest_acked:
-                return sent
-        return None
-
     def outstanding(self) -> Iterable[Sent]:
         """What is neither acknowledged nor lost nor late, oldest first."""
         return self._outstanding.values()

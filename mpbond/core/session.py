@@ -226,8 +226,6 @@ class Session:
         gap = path.received.add(number, eliciting, receive_time)
         if eliciting:
             path.silence_probed = False
-            if 2 * size > path.mtu:
-                path.arrivals.add(receive_time)
             self.receiver.ack_timer.on_eliciting(gap, self._ack_interval(now), now)
 
     def handle_refused(self, transmit: Transmit, reason: str, now: float) -> None:
@@ -293,7 +291,6 @@ class Session:
     def handle_timeout(self, now: float) -> None:
         """Run what is due."""
         self._watch.run(now)
-        self.receiver.note_stalls(now)
         self.sender.mark_order(now)
         self.sender.ask_the_idle(now)
         if now >= self._next_second:
