@@ -32,7 +32,7 @@ ACK_BYTES, ACK_BYTES_PER_PATH = (
 )  # of a datagram with an ACK, IP and UDP headers not forgotten
 UNLEARNED_RATE = 250_000.0  # bytes per second
 SLOW_RATE = 62_500.0  # bytes per second: the slowest uplinks of modems
-GUESSED_PART = 0.62  # of a round trip passes between two ACKs for the sake of a guess, at most
+GUESSED_PART = 0.61  # of a round trip passes between two ACKs for the sake of a guess, at most
 LOPSIDED = 10  # times as fast may a link be in the other direction
 RETURN_PATHS = 2  # an ACK goes out on as many
 LAST_RESORT = 2  # the tier of paths for when no other is up
