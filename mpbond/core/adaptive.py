@@ -126,8 +126,8 @@ class Adaptive:
         """Return the paths that are worth a repair, by predicted arrival, earliest first.
 
         All that follows in its lane waits for it. So none of them is one over which it would come later than
-        over the first, were it lost there once more; nor one that loses much, while there is another. Where all
-        of these lose much, the `last` try goes over one that does not, however late.
+        over the first, were it lost there once more; nor one that loses much, while there is another. Where
+        all of these lose much, the `last` try goes over one that does not, however late.
         """
         arrivals = self._arrivals(size)
         if not arrivals:

@@ -10,8 +10,8 @@ What was delivered before is less than the rate that rate control knows where th
 the path. A policer lets a first burst pass at many times the rate that it enforces, and what a limited flow
 delivers later never lowers what was learned from that: a trial with such a rate would change nothing. So
 where much is lost, a trial begins with what the application had delivered; where little is, that would only
-hold it up. And no trial sends less than was delivered before it (`least`): it loses too, and the next one would
-begin with what that left.
+hold it up. And no trial sends less than was delivered before it (`least`): it loses too, and the next one
+would begin with what that left.
 
 A few losses tell nothing: a share is taken over as many datagrams as it takes to lose some eight times, and a
 trial that is to blame us over twice as many.
