@@ -1,5 +1,7 @@
 """Slow and obviously right versions of what the core does fast, for differential tests."""
 
+import struct
+
 
 class NaiveReplayWindow:
     """Remembers every number ever accepted."""
@@ -123,3 +125,25 @@ class NaiveSentLog:
     def lose(self, numbers: set[int]) -> None:
         self.outstanding -= numbers
         self.lost |= numbers
+
+
+def checksums_are_right(packet):
+    """Are the checksums of a TCP or UDP packet, and of its IPv4 header, what RFC 1071 makes them?"""
+    if packet[0] >> 4 == 4:
+        start, protocol, addresses = (packet[0] & 15) * 4, packet[9], packet[12:20]
+        whole = words_of(packet[:start]) == 0xFFFF and len(packet) == int.from_bytes(packet[2:4])
+    else:
+        start, protocol, addresses = 40, packet[6], packet[8:40]
+        whole = len(packet) == 40 + int.from_bytes(packet[4:6])
+    length = len(packet) - start
+    pseudo = addresses + struct.pack(">IHH", length, 0, protocol)
+    return whole and words_of(pseudo + packet[start:]) == 0xFFFF
+
+
+def words_of(data):
+    """The ones' complement sum of 16-bit words."""
+    total = sum(struct.unpack(f">{len(data) // 2}H", data[: len(data) & ~1]))
+    total += data[-1] << 8 if len(data) & 1 else 0
+    while total > 0xFFFF:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total

@@ -33,6 +33,20 @@ def ipv4(
     return head + options + body
 
 
+def tcp4(
+    *, source=5, destination=9, sequence=0, flags=0x10, fragment=0x4000, options=b"", payload=b""
+):
+    """A TCP segment over IPv4 without checksums, which may not be fragmented unless `fragment` says so."""
+    rest = struct.pack(">IIBBHHH", sequence, 77, 0x50 + (len(options) // 4 << 4), flags, 500, 0, 0)
+    return ipv4(
+        source=source,
+        destination=destination,
+        protocol=TCP,
+        fragment=fragment,
+        payload=rest + options + payload,
+    )
+
+
 def ipv6(
     *,
     source=5,

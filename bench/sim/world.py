@@ -288,13 +288,14 @@ class World:
             endpoint.handle_timeout(now)
         while True:
             while (transmit := endpoint.poll_transmit(now)) is not None:
-                if self.on_transmit is not None:
-                    self.on_transmit(side, transmit)
-                reason = self.refuses(side, transmit) if self.refuses is not None else None
-                if reason is None:
-                    self._carry(side, transmit)
-                else:
-                    endpoint.handle_refused(transmit, reason, now)
+                for single in _singles(transmit):
+                    if self.on_transmit is not None:
+                        self.on_transmit(side, single)
+                    reason = self.refuses(side, single) if self.refuses is not None else None
+                    if reason is None:
+                        self._carry(side, single)
+                    else:
+                        endpoint.handle_refused(single, reason, now)
             packets = endpoint.poll_packets()
             if not packets:
                 break
@@ -313,8 +314,7 @@ class World:
 
     def _carry(self, side: Side, transmit: Transmit) -> None:
         """Put a datagram on its link."""
-        buffers = transmit.buffers
-        datagram = buffers[0] if len(buffers) == 1 else b"".join(buffers)
+        (datagram,) = transmit.buffers
         if side is not self.server:
             index = transmit.socket
             if index in self._pulled:
@@ -336,6 +336,18 @@ class World:
             if came:
                 coming = Coming(target, socket, source, came)
                 heappush(self._queue, (self.epoch + time / 1e9, next(self._ids), coming))
+
+
+def _singles(transmit: Transmit) -> list[Transmit]:
+    """Cut a batch up, as a kernel does on its way to a link."""
+    if transmit.segment_size is None:
+        return [transmit]
+    assert transmit.numbers is not None
+    path_id, numbers = transmit.numbers
+    return [
+        transmit._replace(buffers=[buffer], segment_size=None, numbers=(path_id, (number,)))
+        for buffer, number in zip(transmit.buffers, numbers, strict=True)
+    ]
 
 
 def damaged(datagram: bytes, bit: int) -> bytes:

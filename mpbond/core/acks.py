@@ -67,6 +67,18 @@ class Received:
             self.fresh = True
         return not in_order
 
+    def add_run(self, first: int, last: int, time: float) -> bool:
+        """Note that `first` to `last`, all eliciting, have come together; True as in `add`."""
+        in_order = first == self.largest + 1
+        self._ranges.add(first, last)
+        if len(self._ranges) > 2 * MAXIMUM_RANGES:
+            self._ranges.keep_newest(MAXIMUM_RANGES)
+        if last > self.largest:
+            self.largest = last
+            self._largest_time = time
+        self.fresh = True
+        return not in_order
+
     def block(self, path_id: int, now: float, limit: int = MAXIMUM_RANGES) -> AckBlock | None:
         """Describe the path's newest `limit` ranges for an ACK sent now; None when all is reported."""
         if not len(self._ranges):
@@ -92,9 +104,9 @@ class AckTimer:
         self._count = 0
         self._last_sent = float("-inf")
 
-    def on_eliciting(self, gap: bool, interval: float, now: float) -> None:
-        """Note an eliciting datagram; `interval` from `ack_interval`."""
-        self._count += 1
+    def on_eliciting(self, gap: bool, interval: float, now: float, count: int = 1) -> None:
+        """Note eliciting datagrams; `interval` from `ack_interval`."""
+        self._count += count
         if gap or self._count >= ELICITING_THRESHOLD:
             due = max(now, self._last_sent + interval)
         else:

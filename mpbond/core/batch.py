@@ -5,17 +5,20 @@ fit. `planned` is what has been put into datagrams of a path and not yet been co
 """
 
 from mpbond.core.builder import Builder
-from mpbond.core.packet import Packet
+from mpbond.core.packet import Packet, Train
 from mpbond.core.parts import split
 from mpbond.core.path import Path
 from mpbond.core.wire import DATA_OVERHEAD, FIRST_PART, LAST_PART
+
+Load = Builder | tuple[Path, Train]
+"""One datagram, or a path's run of them that a segment fills each."""
 
 
 class Batch:
     """Datagrams being filled. `done` holds the closed ones in the order of sending."""
 
     def __init__(self) -> None:
-        self.done: list[Builder] = []
+        self.done: list[Load] = []
         self.open: dict[int, Builder] = {}
 
     def add_frame(
@@ -60,7 +63,13 @@ class Batch:
         path.planned += size + DATA_OVERHEAD
         return True
 
-    def finish(self) -> list[Builder]:
+    def add_train(self, train: Train, path: Path) -> None:
+        """Put segments that have their places in a lane into a datagram each."""
+        self.close(path)
+        self.done.append((path, train))
+        path.planned += train.total + train.count * DATA_OVERHEAD
+
+    def finish(self) -> list[Load]:
         """Close everything; return all datagrams in the order of sending."""
         self.done += [builder for builder in self.open.values() if builder.size]
         self.open.clear()

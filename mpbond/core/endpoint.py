@@ -19,7 +19,7 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
 from mpbond.core.envelope import TRANSPORT
-from mpbond.core.keys import Keypair, unseal
+from mpbond.core.keys import Keypair, unseal, unseal_run
 from mpbond.core.path import Address
 from mpbond.core.session import Session
 from mpbond.core.stats import Drops
@@ -68,9 +68,13 @@ class Endpoint:
         if segment_size is None or segment_size >= len(buffer):
             self._handle_datagram(socket, source, buffer, receive_time, now)
             return
-        for at in range(0, len(buffer), segment_size):
-            segment = buffer[at : at + segment_size]
-            self._handle_datagram(socket, source, segment, receive_time, now)
+        at = 0
+        while at < len(buffer):
+            end = self._handle_run(socket, source, buffer, segment_size, at, receive_time, now)
+            if end == at:
+                end = at + segment_size
+                self._handle_datagram(socket, source, buffer[at:end], receive_time, now)
+            at = end
 
     def handle_timeout(self, now: float) -> None:
         """Run what is due by `now`."""
@@ -229,6 +233,39 @@ class Endpoint:
         self._dirty[session.id] = session
         if session.closed is not None:
             self._on_closed(session, *session.closed, now)
+
+    def _handle_run(
+        self,
+        socket: int,
+        source: Address,
+        buffer: bytes,
+        segment_size: int,
+        at: int,
+        receive_time: float,
+        now: float,
+    ) -> int:
+        """Take datagrams of one known path with ascending numbers; return where they end."""
+        if len(buffer) - at < HEADER_SIZE or buffer[at] != TRANSPORT:
+            return at
+        _, path_id, index, _ = HEADER.unpack_from(buffer, at)
+        entry = self._by_index.get(index)
+        if entry is None:
+            return at
+        session, pair = entry
+        if path_id not in session.paths or session.id not in self.sessions:
+            return at
+        if pair is session.keys.next:
+            return at  # the first datagram confirms it
+        expected = session.paths[path_id].received.largest + 1
+        at, arrivals = unseal_run(pair, buffer, segment_size, at, expected)
+        if arrivals:
+            forged = session.handle_arrivals(path_id, arrivals, socket, source, receive_time, now)
+            if forged:
+                self.drops["auth_failed"] += forged
+            self._dirty[session.id] = session
+            if session.closed is not None:
+                self._on_closed(session, *session.closed, now)
+        return at
 
     def _settle(self, now: float) -> None:
         """Finish what was begun: deliver and flush every session that something touched."""

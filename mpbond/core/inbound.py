@@ -7,6 +7,7 @@ is counted and passed over. Nothing here knows of keys, timers or sockets.
 from collections.abc import Callable, Mapping
 
 from mpbond.core.control import ControlChannel
+from mpbond.core.kernel import parse_frames
 from mpbond.core.path import Address, Path
 from mpbond.core.receiver import Receiver
 from mpbond.core.roaming import response
@@ -33,7 +34,6 @@ from mpbond.core.wire import (
     parse_close,
     parse_control,
     parse_forward,
-    parse_frames,
     parse_path,
     parse_status,
     recover,
@@ -144,14 +144,15 @@ class Inbound:
             return
         in_flight = path.sent.in_flight
         path.rate.on_ack(newly, sampled, block.receive_time, block.delay, rtt, in_flight, now)
-        for sent in newly:
+        each = dict.fromkeys(newly)  # a train stands there for all of its datagrams
+        for sent in each:
             for packet in sent.packets:
                 packet.flights -= 1
                 packet.done = True
             for path_id, reported in (sent.reported or {}).items():
                 if path_id in self._paths:
                     self._paths[path_id].received.forget_reported(reported)
-        path.on_answer(now, min(sent.time for sent in newly))
+        path.on_answer(now, min(sent.time for sent in each))
         self._sender.requeue(path, path.sent.detect_lost(path.patience, now), now)
 
     def _on_path(self, carrier: Path, body: bytes, source: Address, now: float) -> bool:

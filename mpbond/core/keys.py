@@ -7,24 +7,17 @@ still arrive) and, on the responder, `next`, which becomes current when the firs
 it: only then does the initiator surely have it (key confirmation).
 """
 
-from struct import Struct
+from collections.abc import Sequence
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+from mpbond.core.aead import CLASSES, Arrival, Buffer, Plain
+from mpbond.core.kernel import Aead
+from mpbond.core.segments import Cut
 
-from mpbond.core.envelope import TRANSPORT
-from mpbond.core.wire import HEADER
-
-CIPHERS: dict[str, type[AESGCM] | type[ChaCha20Poly1305]] = {
-    "AES-256-GCM": AESGCM,
-    "ChaCha20-Poly1305": ChaCha20Poly1305,
-}
+CIPHERS = tuple(CLASSES)
 REKEY_AFTER = 120.0  # seconds of a key's life after which its user asks for a new one
 REJECT_AFTER = 180.0  # seconds after which nothing is sent under a key
 REKEY_AFTER_DATAGRAMS = 1 << 28
 REKEY_AFTER_FORGERIES = 1 << 30  # far below AES-GCM's 2**52 (RFC 9001, 6.6)
-
-_NONCE = Struct(">3xBQ")
 
 
 class Keypair:
@@ -50,10 +43,9 @@ class Keypair:
         remote_index: int,
         now: float,
     ) -> None:
-        aead = CIPHERS[cipher]
         self.cipher = cipher
-        self.send = aead(send_key)
-        self.receive = aead(receive_key)
+        self.send = Aead(cipher, send_key)
+        self.receive = Aead(cipher, receive_key)
         self.local_index = local_index
         self.remote_index = remote_index
         self.created = now
@@ -98,26 +90,49 @@ class KeyRing:
         return True
 
 
-def seal(pair: Keypair, batch: list[tuple[int, int, bytes]]) -> list[bytes]:
-    """Seal (path id, packet number, frames) into datagrams."""
-    encrypt = pair.send.encrypt
-    index = pair.remote_index
+def seal(pair: Keypair, batch: Sequence[tuple[int, int, Plain]]) -> list[bytes]:
+    """Seal (path id, packet number, frames) into datagrams; frames may be in pieces (see aead)."""
     pair.sent += len(batch)
-    datagrams = []
-    for path_id, number, frames in batch:
-        header = HEADER.pack(TRANSPORT, path_id, index, number & 0xFFFFFFFF)
-        datagrams.append(header + encrypt(_NONCE.pack(path_id, number), frames, header))
-    return datagrams
+    return pair.send.seal(pair.remote_index, batch)
 
 
-def unseal(pair: Keypair, batch: list[tuple[int, int, bytes]]) -> list[bytes | None]:
+def seal_run(pair: Keypair, path_id: int, first: int, run: Sequence[Plain]) -> bytes:
+    """Seal frames into datagrams of a path with numbers from `first` on, in one buffer.
+
+    Raises ValueError unless all are equally long but the last, which may be shorter.
+    """
+    pair.sent += len(run)
+    return pair.send.seal_run(pair.remote_index, path_id, first, run)
+
+
+def seal_train(
+    pair: Keypair,
+    path_id: int,
+    number: int,
+    place: tuple[int, int, int, int],
+    cut: Cut,
+    first: int,
+    count: int,
+) -> bytes:
+    """Seal `count` segments of a super-packet from `first` on, each alone in its datagram, in one buffer.
+
+    `place` is the first one's flags, lane, lane sequence and send order; its packet number is `number`.
+    """
+    pair.sent += count
+    return pair.send.seal_train(pair.remote_index, path_id, number, *place, cut, first, count)
+
+
+def unseal(pair: Keypair, batch: Sequence[tuple[int, int, Buffer]]) -> list[bytes | None]:
     """Open (path id, packet number, datagram) into frames; None where the tag is wrong."""
-    decrypt = pair.receive.decrypt
-    opened: list[bytes | None] = []
-    for path_id, number, datagram in batch:
-        try:
-            opened.append(decrypt(_NONCE.pack(path_id, number), datagram[10:], datagram[:10]))
-        except InvalidTag:
-            pair.forgeries += 1
-            opened.append(None)
+    opened = pair.receive.open(batch)
+    pair.forgeries += opened.count(None)
     return opened
+
+
+def unseal_run(
+    pair: Keypair, buffer: Buffer, segment_size: int, at: int, expected: int
+) -> tuple[int, list[Arrival]]:
+    """Open a run of datagrams in one buffer; see Aead.open_run."""
+    at, arrivals = pair.receive.open_run(buffer, segment_size, at, expected)
+    pair.forgeries += sum(came.plain is None and came.run is None for came in arrivals)
+    return at, arrivals

@@ -133,6 +133,41 @@ class Lanes:
         if lane.held or lane.gaps or len(lane.forwarded):
             self._advance(number, lane, now)
 
+    def insert_run(
+        self, number: int, sequence: int, packets: list[bytes], *, order: int, now: float
+    ) -> bool:
+        """Take ordered packets with consecutive sequences from `sequence` (22 bits) on, due at once.
+
+        False, and nothing has happened, if some of them are not new, or if order is not all they wait for.
+        """
+        lane = self._lanes.get(number)
+        if lane is None or self._lines or len(lane.forwarded):
+            return False
+        count = len(packets)
+        sequence = recover(sequence, lane.highest + 1, SEQUENCE_SPACE)
+        last = sequence + count - 1
+        bits = (1 << count) - 1
+        if sequence > lane.highest:
+            if last - lane.highest >= REMEMBERED or lane.next > lane.highest + 1:
+                return False
+            lane.seen = (lane.seen << last - lane.highest | bits) & _MAP_MASK
+            if sequence > lane.next:
+                self._hold_run(number, lane, sequence, packets, order, now)
+                return True
+        else:
+            if sequence != lane.next or not lane.gaps or last > lane.gaps[0].last:
+                return False
+            bits <<= lane.highest - last
+            if lane.seen & bits or lane.highest - sequence >= REMEMBERED:
+                return False
+            lane.seen |= bits
+        lane.highest = max(lane.highest, last)
+        lane.next += count
+        self.delivered += packets
+        if lane.held or lane.gaps:
+            self._advance(number, lane, now)
+        return True
+
     def forward(self, number: int, first: int, count: int, now: float) -> None:
         """FORWARD: `count` sequences from `first` (22 bits) will not come; remembered if early."""
         lane = self._lanes.setdefault(number, Lane())
@@ -175,6 +210,26 @@ class Lanes:
             self.release_due(NEVER)
             if self.held_bytes > self._limit:
                 self._give_up_oldest(now)
+
+    def _hold_run(
+        self,
+        number: int,
+        lane: Lane,
+        sequence: int,
+        packets: list[bytes],
+        order: int,
+        now: float,
+    ) -> None:
+        """Keep packets beyond all that have come."""
+        if sequence > lane.highest + 1:
+            lane.gaps.append(Gap(sequence - 1, order, now))
+            self._gapped[number] = lane
+        lane.highest = sequence + len(packets) - 1
+        lane.held.update((sequence + at, (now, 0.0, packet)) for at, packet in enumerate(packets))
+        self.held_bytes += sum(map(len, packets)) + len(packets) * PACKET_COST
+        self._stats.held += len(packets)
+        if self.held_bytes + self._lines.bytes > self._limit:
+            self._give_up_oldest(now)
 
     def _pass(self, number: int, packet: bytes, due: float, now: float) -> None:
         """Deliver a packet whose turn it is, at `due` if that is still to come."""

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from mpbond.core.acks import Received
 from mpbond.core.bucket import TokenBucket
 from mpbond.core.liveness import DOWN, UP, Liveness, silence_limit
+from mpbond.core.packet import Train
 from mpbond.core.rate import RateControl
-from mpbond.core.recovery import Sent, SentLog
+from mpbond.core.recovery import Sent, SentLog, SentTrain
 from mpbond.core.refusals import Refusals
 from mpbond.core.replay import ReplayWindow
 from mpbond.core.rtt import RttEstimator
@@ -232,6 +233,28 @@ class Path:
         if self.tail_probes < TAIL_PROBES:
             self.tail_due = now + self.tail_wait
 
+    def on_train(self, train: Train, overhead: int, now: float) -> None:
+        """Note a train's datagrams, to the remote address; `overhead` is what each adds to its segment."""
+        log, count = self.sent, train.count
+        first, before = log.next_number, log.in_flight
+        log.next_number += count
+        full = count if train.last == train.size else count - 1
+        total = train.total + count * overhead
+        mark = self.rate.on_train(train.size + overhead, total, before, now)
+        if full:
+            log.add_train(SentTrain(now, train.size + overhead, first, train, mark), first, full)
+        if full < count:
+            last = first + full
+            log.add_train(SentTrain(now, train.last + overhead, first, train, mark), last, 1)
+        self.last_sent = self.last_eliciting = now
+        self.stats.sent.count += count
+        self.stats.sent.bytes += total
+        if not self.proven:
+            self.budget -= total
+        self.changed = True
+        self.tail_probes = 0
+        self.tail_due = now + self.tail_wait
+
     def on_answer(self, now: float, left: float = inf) -> None:
         """Datagrams sent on this path have been acknowledged; the oldest of them left at `left`."""
         self.last_answer = now
@@ -243,12 +266,13 @@ class Path:
         if not len(self.sent):
             self.tail_due = None
 
-    def on_received(self, size: int, now: float) -> None:
-        """Note an authenticated datagram of `size` bytes."""
+    def on_received(self, size: int, now: float, count: int = 1) -> None:
+        """Note authenticated datagrams, `size` bytes together."""
         self.last_received = now
         if self.silence_probed:  # else core.watch finds at the old time that it is too early
             self.changed = True
-        self.stats.received.add(size)
+        self.stats.received.count += count
+        self.stats.received.bytes += size
 
     def on_refused(self, number: int, reason: str, now: float) -> bool:
         """The system refused a datagram to the remote address; True when the path goes down by that."""

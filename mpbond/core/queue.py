@@ -24,7 +24,7 @@ from heapq import heapify, heappop, heappush, heapreplace
 
 from mpbond.core.codel import SPARED, TARGET, Codel
 from mpbond.core.ecn import mark_ce
-from mpbond.core.packet import BULK, REALTIME, Packet
+from mpbond.core.packet import BULK, REALTIME, Packet, SuperPacket, Train
 from mpbond.core.stats import Drops
 
 LIMIT = 1 << 20  # bytes, until somebody knows better
@@ -79,6 +79,7 @@ class SendQueue:
         self._passed_new: list[Flow] = []
         self._passed_old: list[Flow] = []
         self._turn: Flow | None = None  # the flow of `head`, while that is known
+        self._taken: Flow | None = None  # the flow that `take` took from last
         self._ranked: list[tuple[int, int]] | None = None  # heap of (-bytes, key)
 
     def __len__(self) -> int:
@@ -96,10 +97,12 @@ class SendQueue:
             self._shed()
 
     def push(self, packet: Packet) -> None:
-        """Append a packet to its flow, or to the real-time ones."""
-        size = len(packet.data)
+        """Append a packet to its flow, or to the real-time ones; no super-packet is one of these."""
+        size, count = len(packet.data), 1
+        if isinstance(packet, SuperPacket):
+            size, count = packet.total, packet.left
         self.bytes += size
-        self._count += 1
+        self._count += count
         if packet.kind == REALTIME:
             self._push_realtime(packet, size)
         else:
@@ -133,13 +136,22 @@ class SendQueue:
         return flow.bytes if flow else 0
 
     def take(self, now: float) -> Packet | None:
-        """Remove the packet whose turn it is; CoDel may drop it and return a later one of its flow."""
+        """Remove the packet whose turn it is; CoDel may drop it and return a later one of its flow.
+
+        Of a super-packet that is the next segment.
+        """
         flow = self._turn or self._select()
         if flow is None:
             return None
         packets = flow.packets
         while True:
-            packet = packets.popleft()
+            packet = packets[0]
+            if isinstance(packet, SuperPacket):
+                whole, packet = packet, packet.take()
+                if not whole.left:
+                    packets.popleft()
+            else:
+                packets.popleft()
             size = len(packet.data)
             flow.bytes -= size
             self.bytes -= size
@@ -157,16 +169,35 @@ class SendQueue:
                 break
             self._drops["codel"] += 1
         self.sojourn += (sojourn - self.sojourn) * _SMOOTHING
-        flow.deficit -= size
-        if not packets:
-            self.flows -= 1
-            self._turn = None
-        elif flow.deficit <= 0:
-            if len(self._old) == 1 and not self._new:  # alone: it would be its turn again
-                flow.deficit += flow.quantum
-            if flow.deficit <= 0:
-                self._turn = None
+        self._taken = flow
+        self._charge(flow, size)
         return packet
+
+    def take_train(self, limit: int, now: float) -> Train | None:
+        """Remove up to `limit` segments of the super-packet whose turn it is, as one.
+
+        That may be more than is its flow's turn; the others make up for it. None if CoDel has to judge
+        each, or if it is no super-packet: then `take`, and see `take_more`.
+        """
+        flow = self._turn or self._select()
+        if flow is None:
+            return None
+        whole = flow.packets[0]
+        sojourn = now - whole.queued
+        calm = sojourn < TARGET or flow.bytes <= SPARED or not self.may_drop
+        if not calm or not isinstance(whole, SuperPacket):
+            return None
+        flow.above = 0.0
+        self.sojourn += (sojourn - self.sojourn) * _SMOOTHING
+        return self._cut_off(flow, whole, limit)
+
+    def take_more(self, limit: int) -> Train | None:
+        """Remove up to `limit` more segments of the super-packet that `take` has just begun."""
+        flow = self._taken
+        whole = flow.packets[0] if flow is not None and flow.packets else None
+        if flow is None or not isinstance(whole, SuperPacket):
+            return None
+        return self._cut_off(flow, whole, limit)
 
     def pass_over(self) -> None:
         """Let the flow of `head` wait until the next `begin`."""
@@ -200,13 +231,36 @@ class SendQueue:
     def clear(self) -> None:
         """Forget everything that waits; it is not counted as dropped."""
         self.bytes = self.flows = self._count = self._realtime_bytes = 0
-        self._turn = self._ranked = None
+        self._turn = self._taken = self._ranked = None
         self.realtime.clear()
         self._flows.clear()
         self._new.clear()
         self._old.clear()
         self._passed_new.clear()
         self._passed_old.clear()
+
+    def _cut_off(self, flow: Flow, whole: SuperPacket, limit: int) -> Train:
+        train = whole.take_train(limit)
+        size = train.total
+        flow.bytes -= size
+        self.bytes -= size
+        self._count -= train.count
+        if not whole.left:
+            flow.packets.popleft()
+        self._charge(flow, size)
+        return train
+
+    def _charge(self, flow: Flow, size: int) -> None:
+        """So many bytes of a flow have left."""
+        flow.deficit -= size
+        if not flow.packets:
+            self.flows -= 1
+            self._turn = None
+        elif flow.deficit <= 0:
+            if len(self._old) == 1 and not self._new:  # alone: it would be its turn again and again
+                flow.deficit = flow.quantum
+            else:
+                self._turn = None
 
     def _select(self) -> Flow | None:
         """Find the flow whose turn it is. It stands first in the list of new flows if that has any."""
@@ -259,11 +313,14 @@ class SendQueue:
                     return
                 self._drops["realtime_full"] += 1
                 continue
-            size = len(flow.packets.popleft().data)
+            packet = flow.packets.popleft()
+            size, count = len(packet.data), 1
+            if isinstance(packet, SuperPacket):
+                size, count = packet.total, packet.left
             flow.bytes -= size
             self.bytes -= size
-            self._count -= 1
-            self._drops["queue_full"] += 1
+            self._count -= count
+            self._drops["queue_full"] += count
             if not flow.packets:
                 self.flows -= 1
                 self._turn = None

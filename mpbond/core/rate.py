@@ -22,6 +22,7 @@ unevenly: under 20 ms of jitter the highest of several is too high by a quarter,
 """
 
 from collections.abc import Sequence
+from operator import attrgetter
 
 from mpbond.core.caution import Caution
 from mpbond.core.delay import QueueingDelay
@@ -59,6 +60,8 @@ IDLE_LIMIT = 10.0  # seconds after which what is known is too old to be sent at 
 UNBROKEN = 1.5  # times the span it is to have, a sample contains a gap in which nothing was sent
 STALE = 1 / 4  # of such a rate is begun with
 LOSS_IGNORED, LOSS_ADDED = 0.05, 0.4  # background loss that is sent on top: from, at most
+
+_SIZE = attrgetter("size")
 
 Mark = tuple[int, int]
 """Kept with a datagram: bytes sent up to and with it, pauses before it."""
@@ -174,6 +177,16 @@ class RateControl:
         self._last_sent = now
         self._sent += size
         self._paused = False
+        return self._sent, self._pauses
+
+    def on_train(self, size: int, total: int, in_flight: int, now: float) -> Mark:
+        """Note datagrams that leave together, the first of `size` bytes, `in_flight` bytes before them."""
+        self.on_sent(size, in_flight + size, now)
+        more = total - size
+        self._sent += more
+        self.release += more / self._pace
+        if in_flight + total + self.size >= self.window:
+            self._round_limited = True
         return self._sent, self._pauses
 
     def on_limited(self, now: float) -> None:

@@ -11,6 +11,7 @@ from mpbond.core.even import Evened
 from mpbond.core.lanes import Lanes
 from mpbond.core.parts import Parts
 from mpbond.core.path import Path
+from mpbond.core.segments import Unfinished
 from mpbond.core.stats import Drops, OrderStats
 from mpbond.core.wire import (
     CSUM_PARTIAL,
@@ -19,9 +20,11 @@ from mpbond.core.wire import (
     MAXIMUM_RANGES,
     ORDER_SPACE,
     SEGMENT,
+    SEQUENCE_SPACE,
     UNORDERED,
     AckFrame,
     DataFrame,
+    LoneRun,
     ack_frame,
     recover,
 )
@@ -43,6 +46,8 @@ class Receiver:
         self.ack_timer = AckTimer()
         self.even = Evened()
         self.data_since_ping = False
+        self.unfinished = False
+        """Segments are among what was delivered: neighbours may be put together."""
         self._paths = paths
         self._drops = drops
         self._parts = Parts()
@@ -58,33 +63,64 @@ class Receiver:
 
     def on_data(self, path: Path, order: int, data: list[DataFrame], now: float) -> None:
         """Take the packets of one datagram; `order` has 24 bits."""
+        order = self._begin(path, order, now)
+        even = self._evened
+        for part in data:
+            self._insert(path, order, part, even, now)
+
+    def on_run(self, path: Path, run: LoneRun, now: float) -> None:
+        """Take the packets of datagrams that carried one each."""
+        even = self._evened
+        order = self._begin(path, run.order, now)
+        self.on_order(path, run.order + len(run.packets) - 1)
+        taken = run.flags == SEGMENT and even is None and self.hold > 0
+        if taken and self.lanes.insert_run(
+            run.lane, run.sequence, run.packets, order=order, now=now
+        ):
+            self.unfinished = True
+            return
+        for at, packet in enumerate(run.packets):
+            sequence = (run.sequence + at) % SEQUENCE_SPACE
+            part = DataFrame(run.flags, run.lane, sequence, packet)
+            self._insert(path, order + at, part, even, now)
+
+    def _begin(self, path: Path, order: int, now: float) -> int:
+        """A datagram with packets has come; return its send order recovered."""
         order = self.on_order(path, order)
         self.data_since_ping = True
         if now - self._last_data > IDLE:
             self._flowing_since = now
         self._last_data = now
-        even = self.even if self.even.lanes and self.repaired else None
-        for part in data:
-            flags, lane, sequence, packet = part
-            if flags & (SEGMENT | CSUM_PARTIAL):
-                self._drops["offload_not_agreed"] += 1
-                continue
-            if flags & (FIRST_PART | LAST_PART):
-                whole = self._parts.join(part, now)
-                if whole is None:
-                    continue
-                packet = whole
-            ordered = self.hold > 0 and not flags & UNORDERED
-            due = 0.0
-            if even is not None and ordered:
-                due = now + even.wait(lane, path.id)
-            self.lanes.insert(
-                lane, sequence, packet, order=order, ordered=ordered, now=now, due=due
-            )
+        return order
+
+    @property
+    def _evened(self) -> Evened | None:
+        return self.even if self.even.lanes and self.repaired else None
+
+    def _insert(
+        self, path: Path, order: int, part: DataFrame, even: Evened | None, now: float
+    ) -> None:
+        flags, lane, sequence, packet = part
+        if flags & CSUM_PARTIAL:
+            self._drops["offload_not_agreed"] += 1
+            return
+        if flags & (FIRST_PART | LAST_PART):
+            whole = self._parts.join(part, now)
+            if whole is None:
+                return
+            packet = whole
+        if flags & SEGMENT:
+            packet = packet if type(packet) is Unfinished else Unfinished(packet)
+            self.unfinished = True
+        ordered = self.hold > 0 and not flags & UNORDERED
+        due = 0.0
+        if even is not None and ordered:
+            due = now + even.wait(lane, path.id)
+        self.lanes.insert(lane, sequence, packet, order=order, ordered=ordered, now=now, due=due)
 
     def on_order(self, path: Path, order: int) -> int:
         """Note the send order a path has delivered; return it recovered to its full width."""
-        order = recover(order, self._highest_order + 1, ORDER_SPACE)
+        order = recover(order & ORDER_SPACE - 1, self._highest_order + 1, ORDER_SPACE)
         self._highest_order = max(self._highest_order, order)
         if path.order_received is None or order > path.order_received:
             path.order_received = order

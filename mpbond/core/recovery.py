@@ -21,10 +21,11 @@ one of them is the largest that an ACK names, the ACK tells delay and rate all t
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
+from itertools import chain, repeat
+from operator import attrgetter
 from typing import Any, NamedTuple
 
-from mpbond.core.packet import Packet
+from mpbond.core.packet import Packet, Train
 from mpbond.core.ranges import RangeSet
 
 PACKET_THRESHOLD = 3  # RFC 9002, 6.1.1
@@ -42,6 +43,7 @@ LOSS_MEMORY = 64  # datagrams over which the share of lost ones is taken
 REMEMBERED_LOST = 256  # datagrams; enough to see a spurious loss come back within an RTT
 REMEMBERED_QUIET = 64  # datagrams that elicit no acknowledgement
 
+_SIZE = attrgetter("size")
 _KEPT = 1 - 1 / LOSS_MEMORY
 _OVERTAKEN, _OVERDUE, _GIVEN_UP = range(3)  # why a datagram was declared lost
 
@@ -73,6 +75,27 @@ class Sent:
         self.reported = reported
         self.mark = mark
         self.doubtful = False
+
+
+class SentTrain(Sent):
+    """Datagrams that left together, each with one segment of a train, and of one size.
+
+    One object stands for all of them, until one may be lost or is wanted for itself: see `one`. What is
+    acknowledged at once, as nearly everything is, needs no more.
+    """
+
+    __slots__ = ("_first", "_train")
+
+    def __init__(self, time: float, size: int, first: int, train: Train, mark: Any = None) -> None:
+        """`size` is that of each datagram, in bytes; the train's first has the number `first`."""
+        super().__init__(time, size, mark=mark)
+        self._first = first
+        self._train = train
+
+    def one(self, number: int) -> Sent:
+        """Return what stands for one of them alone."""
+        packet = self._train.packet(number - self._first)
+        return Sent(self.time, self.size, (packet,), mark=self.mark)
 
 
 class Acked(NamedTuple):
@@ -131,6 +154,11 @@ class SentLog:
         self._outstanding[number] = sent
         self.in_flight += sent.size
 
+    def add_train(self, train: SentTrain, first: int, count: int) -> None:
+        """Remember datagrams that left together, under `count` numbers from `first` on."""
+        self._outstanding.update(dict.fromkeys(range(first, first + count), train))
+        self.in_flight += train.size * count
+
     def add_quiet(self, number: int, sent: Sent) -> None:
         """Remember one that elicits none, so that an ACK tells a time also when it is the largest."""
         self._quiet[number] = sent
@@ -142,24 +170,20 @@ class SentLog:
         newly: list[Sent] = []
         top: Sent | None = None
         outstanding, late = self._outstanding, self._late
+        came: list[Sent | None]
         floor = min(next(iter(held), largest) for held in (outstanding, late, self._lost))
         for near, far in ranges:
             if largest - near < floor:
                 break  # what lies below has no fate left to tell
             for first, last in self._acked.add(max(floor, largest - far), largest - near):
-                for number in range(first, last + 1):
-                    sent = outstanding.pop(number, None)
-                    if sent is not None:
-                        self.in_flight -= sent.size
-                    else:
-                        sent = late.pop(number, None)
-                        if sent is None:
-                            if number in self._lost:
-                                self._note_spurious(number)
-                            continue
-                    newly.append(sent)
-                    if number == largest:
-                        top = sent
+                came = list(map(outstanding.pop, range(first, last + 1), repeat(None)))
+                if None in came:
+                    came = self._came_otherwise(came, first)
+                else:
+                    self.in_flight -= sum(map(_SIZE, came))
+                if first <= largest <= last:
+                    top = came[largest - first]
+                newly += [sent for sent in came if sent is not None]
         if newly and top is None:
             top = self._quiet.pop(largest, None)
         self.acked_count += len(newly)
@@ -197,20 +221,22 @@ class SentLog:
         return due
 
     def outstanding(self) -> Iterable[Sent]:
-        """What is neither acknowledged nor lost nor late, oldest first."""
+        """What is neither acknowledged nor lost nor late, oldest first; a train for each of its own."""
         return self._outstanding.values()
 
     def held(self) -> Iterable[Sent]:
         """What is neither acknowledged nor lost, oldest first."""
+        self._part()
         return chain(self._late.values(), self._outstanding.values())
 
     def refuse(self, number: int) -> Sent | None:
         """Take back a datagram the system refused to send: it counts as lost at once."""
         sent = self._outstanding.pop(number, None)
-        if sent is not None:
-            self.in_flight -= sent.size
-            self.lost_count += 1
-        return sent
+        if sent is None:
+            return None
+        self.in_flight -= sent.size
+        self.lost_count += 1
+        return sent.one(number) if isinstance(sent, SentTrain) else sent
 
     def expire(self, before: float) -> list[Sent]:
         """Remove and return as lost what left before a time: a dead path would collect probes."""
@@ -220,6 +246,25 @@ class SentLog:
         """Give up on everything outstanding: the path has gone."""
         return self._take_while(lambda _number, _sent: True, _GIVEN_UP)
 
+    def _came_otherwise(self, came: list[Sent | None], first: int) -> list[Sent | None]:
+        """Look for those that were not outstanding among the late ones; `came` begins with `first`."""
+        for at, sent in enumerate(came):
+            if sent is not None:
+                self.in_flight -= sent.size
+                continue
+            number = first + at
+            came[at] = self._late.pop(number, None)
+            if came[at] is None and number in self._lost:
+                self._note_spurious(number)
+        return came
+
+    def _part(self) -> None:
+        """Let each datagram of a train stand for itself."""
+        outstanding = self._outstanding
+        for number, sent in outstanding.items():
+            if isinstance(sent, SentTrain):
+                outstanding[number] = sent.one(number)
+
     def _note_late(self, before: float) -> None:
         outstanding = self._outstanding
         while outstanding:
@@ -227,7 +272,8 @@ class SentLog:
             sent = outstanding[number]
             if number >= self._largest_acked or sent.time > before:
                 break
-            self._late[number] = outstanding.pop(number)
+            del outstanding[number]
+            self._late[number] = sent.one(number) if isinstance(sent, SentTrain) else sent
             self.in_flight -= sent.size
 
     def _take_while(self, lost: Callable[[int, Sent], bool], why: int) -> list[Sent]:
@@ -239,6 +285,8 @@ class SentLog:
                 if not lost(number, sent):
                     break
                 del held[number]
+                if isinstance(sent, SentTrain):
+                    sent = sent.one(number)
                 taken.append(sent)
                 self._lost[number] = sent, why
                 if held is self._outstanding:

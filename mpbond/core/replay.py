@@ -66,3 +66,22 @@ class ReplayWindow:
             return False
         ring[block & mask] = seen | bit
         return True
+
+    def accept_run(self, first: int, last: int) -> bool:
+        """Marks `first` to `last` as seen; False, and nothing has happened, unless all are above the top."""
+        top = self.top
+        if first <= top or last - first >= self.width:
+            return False
+        ring, mask = self._ring, self._mask
+        if (first >> 3) - (top >> 3) > mask:
+            ring[:] = bytes(mask + 1)
+        else:
+            for block in range((top >> 3) + 1, first >> 3):
+                ring[block & mask] = 0
+        for block in range(first >> 3, (last >> 3) + 1):
+            low, high = max(first - 8 * block, 0), min(last - 8 * block, 7)
+            bits = (2 << high) - (1 << low)
+            before = ring[block & mask] if block == top >> 3 else 0
+            ring[block & mask] = before | bits
+        self.top = last
+        return True

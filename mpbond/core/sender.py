@@ -13,23 +13,27 @@ from collections.abc import Mapping, Sequence
 
 from mpbond.core.acks import return_paths
 from mpbond.core.adaptive import Adaptive
-from mpbond.core.batch import Batch
+from mpbond.core.aead import Plain
+from mpbond.core.batch import Batch, Load
 from mpbond.core.builder import Builder
 from mpbond.core.flow import locate
-from mpbond.core.keys import Keypair, seal
+from mpbond.core.keys import Keypair, seal, seal_train
 from mpbond.core.outbound import Outbound, next_release
-from mpbond.core.path import Path
+from mpbond.core.packet import Train
+from mpbond.core.path import Address, Path
 from mpbond.core.receiver import Receiver
 from mpbond.core.recovery import Sent
 from mpbond.core.refusals import TOO_BIG
 from mpbond.core.repair import REALTIME_LIFETIME
 from mpbond.core.stats import Drops
-from mpbond.core.transmit import Transmit
+from mpbond.core.transmit import MAXIMUM_SEGMENTS, Transmit
 from mpbond.core.wire import (
+    DATA_OVERHEAD,
     HEADER_SIZE,
     LAST_PART,
     ORDER,
     PING,
+    SEQUENCE_SPACE,
     TAG_SIZE,
     frame,
     order_frame,
@@ -43,6 +47,7 @@ CONTROL_SIZE = 256  # bytes an unproven address must be good for before it gets 
 PROBE_INTERVAL = (
     0.1  # seconds without data after which a path is asked how it is, while others carry some
 )
+MAXIMUM_BATCH = 65_000  # bytes that one sendmsg takes
 NEVER = float("inf")
 _PING = frame(PING)
 
@@ -117,7 +122,7 @@ class Sender:
             return []
         candidates = self.candidates()
         batch = Batch()
-        batch.done += _collect_challenges(waiting)
+        batch.done.extend(_collect_challenges(waiting))
         if ack_due:
             self._add_ack(batch, candidates, receiver, now)
         self._add_pending(batch, waiting)
@@ -125,10 +130,14 @@ class Sender:
         outbound.unused = []
         if candidates and packets:
             outbound.bind(batch, candidates, now)
-        builders = batch.finish()
-        transmits = self._seal(builders, pair, now)
+        loads = batch.finish()
+        transmits = self._seal(loads, pair, now)
         if not len(outbound):
-            outbound.unused += [builder.path for builder in builders if builder.eliciting]
+            outbound.unused += [
+                load.path if isinstance(load, Builder) else load[0]
+                for load in loads
+                if not isinstance(load, Builder) or load.eliciting
+            ]
         elif outbound.scheduler.adapts:
             self.wake = next_release(candidates, now)
         if outbound.repair.untold:
@@ -271,44 +280,151 @@ class Sender:
         for item in waiting:
             batch.add_frame(item, path, eliciting=True, resend=True)
 
-    def _seal(self, builders: list[Builder], pair: Keypair, now: float) -> list[Transmit]:
-        batch: list[tuple[int, int, bytes]] = []
-        for builder in builders:
-            path = builder.path
-            packets = builder.packets
-            if packets:
-                self._order += 1
-                path.order_sent, path.order_time = self._order, now
-            plain = builder.close(self._order)
-            number = path.sent.next_number
-            path.sent.next_number += 1
-            size = len(plain) + HEADER_SIZE + TAG_SIZE
-            sent = None
-            if builder.eliciting:
-                sent = Sent(now, size, packets, builder.resend, builder.reported)
-                for packet in packets:
-                    packet.flights += 1
-            path.on_sent(number, sent, size, builder.address, now)
-            path.planned = 0
-            batch.append((path.id, number, plain))
-        return [
-            Transmit(
-                builder.socket,
-                builder.address,
-                [datagram],
-                None,
-                self._session,
-                (item[0], (item[1],)),
-                self._mark(builder),
+    def _seal(self, loads: list[Load], pair: Keypair, now: float) -> list[Transmit]:
+        batch: list[tuple[int, int, Plain]] = []
+        groups: list[_Group] = []
+        for load in loads:
+            if isinstance(load, Builder):
+                self._fill(load, batch, groups, now)
+            else:
+                self._fill_train(*load, pair, groups, now)
+        datagrams = seal(pair, batch)
+        transmits = []
+        for group in groups:
+            socket, address, mark = group.head
+            first, count = group.number, group.count
+            transmits.append(
+                Transmit(
+                    socket,
+                    address,
+                    [
+                        datagrams[buffer] if isinstance(buffer, int) else buffer
+                        for buffer in group.buffers
+                    ],
+                    group.size if count > 1 else None,
+                    self._session,
+                    (group.path_id, tuple(range(first, first + count))),
+                    mark,
+                )
             )
-            for builder, item, datagram in zip(builders, batch, seal(pair, batch), strict=True)
-        ]
+        return transmits
 
-    def _mark(self, builder: Builder) -> int:
-        """The DSCP for a datagram: that of its first packet, if there is one that has a header."""
-        if not self.copy_dscp or not builder.packets or builder.packets[0].flags & LAST_PART:
-            return 0
-        return locate(builder.packets[0].data)[0]
+    def _fill(
+        self,
+        builder: Builder,
+        batch: list[tuple[int, int, Plain]],
+        groups: "list[_Group]",
+        now: float,
+    ) -> None:
+        path, packets = builder.path, builder.packets
+        if packets:
+            self._order += 1
+            path.order_sent, path.order_time = self._order, now
+        plain = builder.close(self._order)
+        number = path.sent.next_number
+        path.sent.next_number += 1
+        size = len(plain) + HEADER_SIZE + TAG_SIZE
+        sent = None
+        if builder.eliciting:
+            sent = Sent(now, size, packets, builder.resend, builder.reported)
+            for packet in packets:
+                packet.flights += 1
+        path.on_sent(number, sent, size, builder.address, now)
+        path.planned = 0
+        mark = 0
+        if packets and not packets[0].flags & LAST_PART:
+            mark = self._mark(packets[0].data)
+        head = (builder.socket, builder.address, mark)
+        group = _group_for(groups, head, path.id, number, size, several=False)
+        group.add(len(batch), 1, size)
+        batch.append((path.id, number, plain))
+
+    def _fill_train(
+        self, path: Path, train: Train, pair: Keypair, groups: "list[_Group]", now: float
+    ) -> None:
+        """Put each segment of a train into a datagram of its own, and seal them."""
+        path_id, left = path.id, train.count
+        number, order = path.sent.next_number, self._order + 1
+        first, sequence = train.first, train.sequence
+        overhead = DATA_OVERHEAD + HEADER_SIZE + TAG_SIZE
+        size, last = train.size + overhead, train.last + overhead
+        path.on_train(train, overhead, now)
+        self._order = path.order_sent = self._order + left
+        path.order_time = now
+        path.planned = 0
+        head = (path.socket, path.remote, self._mark(train.whole))
+        while left:
+            group = _group_for(groups, head, path_id, number, size, several=left > 1)
+            count = min(left, group.room)
+            place = (train.flags, train.lane, sequence % SEQUENCE_SPACE, order)
+            sealed = seal_train(pair, path_id, number, place, train.cut, first, count)
+            left -= count
+            group.add(sealed, count, size if left else last)
+            number += count
+            order += count
+            first += count
+            sequence += count
+
+    def _mark(self, packet: bytes) -> int:
+        """The DSCP of a datagram whose first packet, with its header, is this one."""
+        return locate(packet)[0] if self.copy_dscp else 0
+
+
+class _Group:
+    """Datagrams of one path that leave together: all of `size` bytes, the last perhaps shorter.
+
+    `buffers` hold them in order; of those that are sealed later there is the number in their batch.
+    """
+
+    __slots__ = ("buffers", "bytes", "count", "head", "number", "open", "path_id", "size")
+
+    def __init__(
+        self, head: tuple[int, Address, int], path_id: int, number: int, size: int
+    ) -> None:
+        self.head = head  # socket, address, DSCP
+        self.path_id = path_id
+        self.number = number
+        self.size = size
+        self.count = self.bytes = 0
+        self.open = True
+        self.buffers: list[bytes | int] = []
+
+    @property
+    def room(self) -> int:
+        """How many more datagrams of full size may leave with these."""
+        return min(MAXIMUM_SEGMENTS - self.count, (MAXIMUM_BATCH - self.bytes) // self.size)
+
+    def add(self, buffer: bytes | int, count: int, last: int) -> None:
+        """Append `count` datagrams, the last of `last` bytes; after a shorter one nothing follows."""
+        self.buffers.append(buffer)
+        self.count += count
+        self.bytes += count * self.size
+        self.open = last == self.size
+
+
+def _group_for(
+    groups: list[_Group],
+    head: tuple[int, Address, int],
+    path_id: int,
+    number: int,
+    size: int,
+    *,
+    several: bool,
+) -> _Group:
+    """Return the last group if a datagram of `size` bytes, or several, may leave with it, else a new one."""
+    group = groups[-1] if groups else None
+    if (
+        group is None
+        or not group.open
+        or group.head != head
+        or group.path_id != path_id
+        or size > group.size
+        or (several and size != group.size)
+        or group.room < 1
+    ):
+        group = _Group(head, path_id, number, size)
+        groups.append(group)
+    return group
 
 
 def _collect_challenges(paths: list[Path]) -> list[Builder]:

@@ -8,12 +8,15 @@ Methods come in four kinds: `handle_*` take input, `flush` builds what can be se
 when to call again, the rest are for the endpoint that owns it. After any `handle_*`, call `flush`.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mpbond.core.acks import interval_for
+from mpbond.core.aead import Arrival
 from mpbond.core.agreement import Agreement
 from mpbond.core.control import ControlChannel
 from mpbond.core.inbound import Inbound
+from mpbond.core.kernel import join
 from mpbond.core.keys import REJECT_AFTER, Keypair, KeyRing
 from mpbond.core.path import DEFAULT_MTU, Address, Path, PathOptions
 from mpbond.core.receiver import Receiver
@@ -228,6 +231,42 @@ class Session:
             path.silence_probed = False
             self.receiver.ack_timer.on_eliciting(gap, self._ack_interval(now), now)
 
+    def handle_arrivals(
+        self,
+        path_id: int,
+        arrivals: Sequence[Arrival],
+        socket: int,
+        source: Address,
+        receive_time: float,
+        now: float,
+    ) -> int:
+        """Take opened datagrams of a known path that came together; return how many were not authentic.
+
+        Those that carried a packet alone are taken by runs.
+        """
+        forged = count = 0
+        gap = False
+        for number, length, size, plain, run in arrivals:
+            path = self.paths[path_id]
+            if run is not None:
+                newest = number > path.received.largest
+                path.replay.accept_run(number, number + length - 1)
+                gap |= path.received.add_run(number, number + length - 1, receive_time)
+                path.on_received(size, now, length)
+                if path.prover is not None:
+                    path.prover.on_datagram(path, socket, source, size, newest, now)
+                self.receiver.on_run(path, run, now)
+                count += length
+            elif plain is not None:
+                self.handle_opened(path_id, number, plain, socket, source, size, receive_time, now)
+            else:
+                forged += 1
+        if count:
+            self.last_received = now
+            path.silence_probed = False
+            self.receiver.ack_timer.on_eliciting(gap, self._ack_interval(now), now, count)
+        return forged
+
     def handle_refused(self, transmit: Transmit, reason: str, now: float) -> None:
         """The system did not send a Transmit, for a drop reason: its datagrams are lost at once.
 
@@ -255,8 +294,11 @@ class Session:
         if packets:
             receiver.lanes.delivered = []
             self._used_since_rekey = True
-            for packet in packets:
-                self.received_packets.add(len(packet))
+            self.received_packets.count += len(packets)
+            self.received_packets.bytes += sum(map(len, packets))
+            if receiver.unfinished:
+                receiver.unfinished = False
+                return join(packets)
         return packets
 
     def poll_path_events(self) -> list[PathChanged]:

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 from mpbond.core.path import Address
 
+MAXIMUM_SEGMENTS = 64  # datagrams in one sendmsg: what kernels before 6.9 take
+
 
 class Transmit(NamedTuple):
     """Exactly one sendmsg: `buffers` are gathered, and cut every `segment_size` bytes if that is set.

@@ -53,6 +53,7 @@ _FORWARD_ITEM = Struct(">II")
 _STATUS = Struct(">HBBHfI")
 _U32 = Struct(">I")
 _DATA_FIRST = Struct(">BHBI")  # type, order high, order low, position
+_DATA_FIRST_WORDS = Struct(">II")  # the same
 _DATA_FIRST_LENGTH = Struct(">BHHBI")
 _DATA_NEXT = Struct(">BI")
 _DATA_NEXT_LENGTH = Struct(">BHI")
@@ -109,6 +110,16 @@ class DataFrame(NamedTuple):
     packet: bytes
 
 
+class LoneRun(NamedTuple):
+    """Packets that came in a datagram each; the first has send order (24 bits) and sequence given."""
+
+    flags: int
+    order: int
+    lane: int
+    sequence: int
+    packets: list[bytes]
+
+
 class Frames(NamedTuple):
     """A parsed plaintext: the send order (24 bits, None without DATA), packets, and other frames."""
 
@@ -154,6 +165,13 @@ def data_head(flags: int, position: int, order: int | None, length: int | None) 
     return _DATA_FIRST_LENGTH.pack(
         DATA | HAS_LENGTH | flags, length, order >> 8, order & 0xFF, position
     )
+
+
+def lone_data(flags: int, lane: int, sequence: int, order: int) -> bytes:
+    """Build the head of a DATA frame that is all there is in its datagram."""
+    order &= ORDER_SPACE - 1
+    place = lane << SEQUENCE_BITS | sequence & SEQUENCE_SPACE - 1
+    return _DATA_FIRST.pack(DATA | flags, order >> 8, order & 0xFF, place)
 
 
 def order_frame(order: int) -> bytes:
@@ -210,6 +228,42 @@ def close_frame(reason: int, text: str = "") -> bytes:
 def position(lane: int, sequence: int) -> int:
     """Pack lane and lane sequence as a DATA frame carries them."""
     return lane << SEQUENCE_BITS | (sequence & (SEQUENCE_SPACE - 1))
+
+
+def is_lone_data(payload: bytes) -> bool:
+    """Is a plaintext one DATA frame with a whole packet, and nothing else?"""
+    kind = payload[0]
+    return (
+        kind & (DATA | HAS_LENGTH | FIRST_PART | LAST_PART) == DATA
+        and len(payload) > _DATA_FIRST.size
+    )
+
+
+def lone_runs(payloads: list[bytes]) -> "list[LoneRun]":
+    """Take apart what `is_lone_data`; what follows each other in a lane and in send order as one."""
+    runs: list[LoneRun] = []
+    packets: list[bytes] = []
+    expected = (-1, -1)
+    unpack = _DATA_FIRST_WORDS.unpack_from
+    for payload in payloads:
+        # type and send order are one number, and so are lane and sequence
+        head, place = unpack(payload)
+        if (head, place) == expected:
+            packets.append(payload[8:])
+        else:
+            packets = [payload[8:]]
+            runs.append(
+                LoneRun(
+                    head >> 24 & 0x3F,
+                    head & ORDER_SPACE - 1,
+                    place >> SEQUENCE_BITS,
+                    place & (SEQUENCE_SPACE - 1),
+                    packets,
+                )
+            )
+        # a sequence that wraps begins a run: else it would carry into the lane
+        expected = (head + 1, place + 1 if place + 1 & SEQUENCE_SPACE - 1 else -1)
+    return runs
 
 
 def parse_frames(payload: bytes) -> Frames:

@@ -24,6 +24,32 @@ steps = st.lists(
 )
 
 
+runs = st.tuples(st.just("run"), st.integers(0, 25), st.integers(1, 6))
+
+
+@given(st.lists(st.one_of(runs, arrivals), max_size=40))
+def test_a_run_is_what_its_packets_are_one_by_one(steps):
+    by_run, singly = Lanes(OrderStats()), Lanes(OrderStats())
+    for order, (name, first, more) in enumerate(steps):
+        now = order / 1000
+        if name == "insert":
+            for lanes in (by_run, singly):
+                insert(lanes, first, order=order, ordered=more, now=now)
+        else:
+            packets = [bytes((LANE, first + at)) for at in range(more)]
+            if not by_run.insert_run(LANE, first, packets, order=order, now=now):
+                for at in range(more):
+                    insert(by_run, first + at, order=order, ordered=True, now=now)
+            for at in range(more):
+                insert(singly, first + at, order=order, ordered=True, now=now)
+        assert numbers(by_run) == numbers(singly)
+        assert by_run.held_bytes == singly.held_bytes
+        assert by_run.next_timeout(HOLD) == singly.next_timeout(HOLD)
+    for lanes in (by_run, singly):
+        lanes.release_expired(HOLD, 1e9)
+    assert numbers(by_run) == numbers(singly)
+
+
 @given(steps)
 def test_a_lane_delivers_what_the_naive_one_delivers_in_the_same_order(steps):
     lanes, naive = Lanes(OrderStats()), NaiveLane()

@@ -222,3 +222,16 @@ def test_a_number_cut_to_eight_bits_is_the_nearest_one_to_what_is_expected(
 
 def test_the_example_of_rfc_9000_is_recovered():
     assert wire.recover(0x9B32, 0xA82F30EA + 1, 1 << 16) == 0xA82F9B32
+
+
+def test_packets_that_follow_each_other_are_one_run_and_a_sequence_that_goes_round_begins_another():
+    last = wire.SEQUENCE_SPACE - 1
+    places = [(8, 6, last - 1, 3), (8, 6, last, 4), (8, 7, 0, 5), (8, 7, 1, 6), (0, 7, 2, 7)]
+    plains = [wire.lone_data(*place) + b"packet" for place in places]
+    assert [
+        (run.lane, run.sequence, run.order, len(run.packets)) for run in wire.lone_runs(plains)
+    ] == [
+        (6, last - 1, 3, 2),
+        (7, 0, 5, 2),
+        (7, 2, 7, 1),
+    ]
