@@ -119,6 +119,7 @@ def _common_facts(config: ClientConfig | ServerConfig) -> Facts:
     return [
         *_rules(config.rules),
         ("DSCP marks", marks),
+        ("offloads", "those of the kernel" if config.offload else "none: packet by packet"),
         ("control socket", f"{config.control}, for {who}"),
         ("undo journal", f"in {config.state_dir}{', with what links carried' if client else ''}"),
         ("commands", f"shown by {run} --config {config.path} --dry-run"),

@@ -14,8 +14,24 @@ from mpbond.cli.set import set_group
 from mpbond.cli.status import status
 
 
+def _version(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    if not wanted or context.resilient_parsing:
+        return
+    from mpbond.core.kernel import in_use  # most calls do not ask, and it loads libcrypto
+
+    click.echo(f"mpbond {__version__}\nfast path: {in_use()}")
+    context.exit()
+
+
 @click.group(cls=SentenceGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="mpbond", message="%(prog)s %(version)s")
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_version,
+    help="Show the version, and whether the compiled kernel is in use.",
+)
 def main() -> None:
     """Joins several bad links into one good one.
 

@@ -33,6 +33,7 @@ _CLASSES: Final = ("normal", "realtime", "acknowledgement", "bulk")
 _TIERS: Final = {1: "overflow", 2: "last resort"}
 _PERIODS: Final = {"day": "today", "month": "this month"}
 _DAY: Final = 86400.0  # seconds
+_NAMED_LINKS: Final = 4  # of those whose sockets have the same offloads, where others have not
 _WHEN_DOWN: Final = {
     "direct": 'traffic goes out by the links themselves (when_down = "direct")',
     "block": 'traffic is held back (when_down = "block")',
@@ -55,7 +56,10 @@ def report(status: Map, now: float) -> list[Line]:
     for session in sessions:
         lines.extend(_session(session, status.get("role") == "server", now))
     lines.extend(_idle_links(status, sessions))
+    lines.extend(_offloads(status, sessions))
     lines.extend(_drops(status.get("drops") or {}))
+    if status.get("fast_path"):
+        lines.append(Line(f"fast path: {status['fast_path']}"))
     lines.extend(Line(f"# {warning}", "warning") for warning in status.get("warnings") or [])
     return lines
 
@@ -264,6 +268,36 @@ def _idle_links(status: Map, sessions: Sequence[Map]) -> Iterator[Line]:
     idle = [link for link in status.get("links") or () if link.get("name") not in used]
     for link in idle:
         yield Line(f"  {link.get('name')}: {link.get('state')}", "warning")
+
+
+def _offloads(status: Map, sessions: Sequence[Map]) -> Iterator[Line]:
+    """What the kernel does for the TUN device and for the sockets; links only where they differ."""
+    tun = status.get("tun") or {}
+    parts = []
+    if tun.get("offloads") is not None:
+        parts.append(f"{tun.get('name')} {_named(tun['offloads'])}")
+    links: dict[str, list[str]] = {}
+    for session in sessions:
+        for path in session.get("paths") or ():
+            if path.get("offloads") is not None:
+                names = links.setdefault(_named(path["offloads"]), [])
+                names.append(_path_name(path, session))
+    if len(links) == 1:
+        parts.append(f"sockets {next(iter(links))}")
+    else:
+        parts += [f"{_few(names)} {offloads}" for offloads, names in links.items()]
+    if parts:
+        yield Line(f"offloads: {'; '.join(parts)}")
+
+
+def _named(offloads: Sequence[str]) -> str:
+    return ", ".join(offloads) or "none"
+
+
+def _few(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED_LINKS
+    told = " ".join(names[:_NAMED_LINKS])
+    return f"{told} and {more} more" if more > 0 else told
 
 
 def _drops(drops: Mapping[str, int]) -> Iterator[Line]:

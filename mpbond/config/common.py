@@ -55,6 +55,7 @@ PARSERS: Final[Mapping[str, Parser[Any]]] = {
     "private_key_file": values.secret_key_file,
     "private_key": values.secret_key,
     "tun": values.interface,
+    "offload": values.flag,
     "scheduler": values.scheduler,
     "hold": values.hold,
     "dscp": values.choice(*DSCP_MODES),

@@ -104,6 +104,7 @@ class ClientConfig:
     links: tuple[str, ...]
     link_settings: tuple[LinkConfig, ...] = ()
     tun: str = "mpbond0"
+    offload: bool = True
     mtu: int | None = None
     scheduler: str = "adaptive"
     downlink_scheduler: str = "adaptive"
@@ -149,6 +150,7 @@ class ServerConfig:
         Endpoint(host="::", port=DEFAULT_PORT),
     )
     tun: str = "mpbond0"
+    offload: bool = True
     mtu: int = 1438
     pool: tuple[Network, ...] = (
         ipaddress.IPv4Network("10.77.0.0/24"),

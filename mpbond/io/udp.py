@@ -5,11 +5,20 @@ late, and where it was sent to (IP_PKTINFO), since a server with several address
 one it was spoken to. The kernel's stamp is of the wall clock; its distance to the monotonic clock is
 measured once per batch.
 
+Batches go both ways where the kernel has it. With UDP_GRO one read brings neighbouring datagrams of a flow
+together. With UDP_SEGMENT one sendmsg takes several of one length, the last perhaps shorter. It may be
+refused for reasons of its own: a device without checksum offload (EIO, kernels before 6.11), a device or a
+driver that does not know it, segments beyond the route's MTU (only what is sent whole may be fragmented). A
+refused batch is sent again datagram by datagram. If these go, and no limit was overstepped, batches are at
+fault and given up for good on this socket. A full buffer is no such reason.
+
 An address is a tuple (host, port, local address or None, scope id); the core never looks inside.
 """
 
+import contextlib
 import ctypes
 import errno
+import logging
 import socket
 import struct
 import sys
@@ -17,8 +26,9 @@ import time
 from collections.abc import Hashable, Sequence
 from typing import cast
 
+from mpbond.core.transmit import MAXIMUM_SEGMENTS
 from mpbond.errors import PlatformError
-from mpbond.io.ports import Buffer, Received
+from mpbond.io.ports import Buffer, Received, Refusal
 
 SO_TIMESTAMPNS = 35
 SO_ATTACH_FILTER, SO_DETACH_FILTER, SO_MEMINFO = 26, 27, 55
@@ -26,12 +36,14 @@ UDP_HEADER = 8  # bytes
 IP_PKTINFO = 8
 IPV6_RECVPKTINFO, IPV6_PKTINFO, IPV6_TCLASS = 49, 50, 67
 IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, PMTUDISC_DONT = 10, 23, 0
-UDP_SEGMENT = 103
+UDP_SEGMENT, UDP_GRO = 103, 104
+IP_MTU, IPV6_MTU = 14, 24
 BUFFER_SIZE = 4 << 20  # bytes of kernel buffer asked for in each direction
 OVERHEAD = {socket.AF_INET: 28, socket.AF_INET6: 48}  # bytes of IP and UDP header
 MAXIMUM_PAYLOAD = 65507
 
 _INT = struct.Struct("=i")
+_SHORT = struct.Struct("=H")
 _TIMESPEC = struct.Struct("qq")
 _PKTINFO4 = struct.Struct("=i4s4s")
 _PKTINFO6 = struct.Struct("=16si")
@@ -47,11 +59,20 @@ _REFUSALS = {
     errno.EPERM: "send_not_permitted",
 }
 
+_NO_BATCHES = (errno.EINVAL, errno.EIO, errno.EMSGSIZE, errno.EOPNOTSUPP)
+"""How the system refuses a batch although it may take its datagrams one by one."""
+
 Endpoint = tuple[str, int, bytes | None, int]
+Target = tuple[str, int] | tuple[str, int, int, int]
+
+_log = logging.getLogger(__name__)
 
 
 class UdpSocket:
-    """A non-blocking UDP socket of one family. Raises PlatformError when it cannot be made."""
+    """A non-blocking UDP socket of one family. Raises PlatformError when it cannot be made.
+
+    `offload` says whether it may send and receive several datagrams by one call.
+    """
 
     def __init__(
         self,
@@ -60,42 +81,57 @@ class UdpSocket:
         mtu: int,
         device: str | None = None,
         bind: tuple[str, int] | None = None,
+        offload: bool = True,
     ) -> None:
         self.family = family
         self.mtu = mtu
+        self._device = device
+        self._gso = self._gro = self._may_gro = False
         self._buffer = bytearray(65536)
         self._view = memoryview(self._buffer)
         self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
             self._configure(device)
+            if offload:
+                self._probe()
             if bind is not None:
                 self._socket.bind(bind)
         except OSError as error:
             self._socket.close()
             raise PlatformError(_explain(error, device, bind)) from error
 
+    @property
+    def offloads(self) -> tuple[str, ...]:
+        """The names of the offloads in use."""
+        return ("gso",) * self._gso + ("gro",) * self._gro
+
     def fileno(self) -> int:
         """The descriptor to wait on."""
         return self._socket.fileno()
 
     def receive(self, budget: int) -> list[Received]:
-        """Return what up to `budget` reads bring now."""
+        """Return about `budget` datagrams that are there now, in as few batches as they came in."""
         received: list[Received] = []
         offset = (time.time_ns() - time.monotonic_ns()) / 1e9
         recvmsg_into, buffer, view = self._socket.recvmsg_into, self._buffer, self._view
-        for _ in range(budget):
+        while budget > 0:
+            budget -= 1
             try:
                 size, ancillary, _flags, source = recvmsg_into([buffer], 128)
             except BlockingIOError:
                 break
             except OSError:
                 continue  # an ICMP error of an earlier send: the path's timers know better
-            stamp, local = _read_ancillary(ancillary)
+            stamp, local, segment = _read_ancillary(ancillary)
+            if segment is not None:
+                if 0 < segment < size:
+                    budget -= (size - 1) // segment
+                else:
+                    segment = None
             arrival = stamp - offset if stamp is not None else time.monotonic()
             scope = source[3] if len(source) > 3 else 0
-            received.append(
-                Received((source[0], source[1], local, scope), bytes(view[:size]), None, arrival)
-            )
+            place = (source[0], source[1], local, scope)
+            received.append(Received(place, bytes(view[:size]), segment, arrival))
         return received
 
     def send(
@@ -104,14 +140,14 @@ class UdpSocket:
         buffers: Sequence[Buffer],
         segment_size: int | None,
         dscp: int = 0,
-    ) -> str | None:
-        """Send by one sendmsg; return None, or the drop reason when the system refuses.
+    ) -> Refusal | None:
+        """Send a datagram, or several of `segment_size` bytes; return None, or what was refused.
 
         The datagrams carry `dscp` and are Not-ECT.
         """
         host, port, local, scope = cast("Endpoint", address)
         ancillary: list[tuple[int, int, bytes]] = []
-        target: tuple[str, int] | tuple[str, int, int, int]
+        target: Target
         if self.family == socket.AF_INET6:
             target = (host, port, 0, scope)
             if dscp:
@@ -127,21 +163,82 @@ class UdpSocket:
                     (socket.IPPROTO_IP, IP_PKTINFO, _PKTINFO4.pack(0, local, b"\0\0\0\0"))
                 )
         if segment_size is not None:
-            ancillary.append((socket.IPPROTO_UDP, UDP_SEGMENT, struct.pack("=H", segment_size)))
+            return self._send_batch(buffers, segment_size, ancillary, target)
         try:
             self._socket.sendmsg(buffers, ancillary, 0, target)
         except OSError as error:
-            return _REFUSALS.get(error.errno or 0, "send_failed")
+            return Refusal(_REFUSALS.get(error.errno or 0, "send_failed"))
         return None
+
+    def _send_batch(
+        self,
+        buffers: Sequence[Buffer],
+        size: int,
+        ancillary: list[tuple[int, int, bytes]],
+        target: Target,
+    ) -> Refusal | None:
+        if not self._gso:
+            return self._send_singly(buffers, size, ancillary, target)
+        cut = (socket.IPPROTO_UDP, UDP_SEGMENT, _SHORT.pack(size))
+        try:
+            self._socket.sendmsg(buffers, [*ancillary, cut], 0, target)
+        except OSError as error:
+            if error.errno not in _NO_BATCHES:
+                return Refusal(_REFUSALS.get(error.errno or 0, "send_failed"))
+            refused = self._send_singly(buffers, size, ancillary, target)
+            length = sum(map(len, buffers))
+            within = length <= min(MAXIMUM_PAYLOAD, MAXIMUM_SEGMENTS * size)
+            if refused is None and within and self._fits(size, target):
+                self._gso = False
+                _log.warning(
+                    "a socket%s cannot send batches (%s): datagrams leave one by one from now on",
+                    f" on {self._device}" if self._device else "",
+                    error.strerror,
+                )
+            return refused
+        return None
+
+    def _send_singly(
+        self,
+        buffers: Sequence[Buffer],
+        size: int,
+        ancillary: list[tuple[int, int, bytes]],
+        target: Target,
+    ) -> Refusal | None:
+        data = memoryview(b"".join(buffers))
+        for sent, at in enumerate(range(0, len(data), size)):
+            try:
+                self._socket.sendmsg([data[at : at + size]], ancillary, 0, target)
+            except OSError as error:
+                return Refusal(_REFUSALS.get(error.errno or 0, "send_failed"), sent)
+        return None
+
+    def _fits(self, size: int, target: Target) -> bool:
+        """Does the route there take so much in one packet, as far as the system knows?"""
+        six = self.family == socket.AF_INET6
+        level, option = (socket.IPPROTO_IPV6, IPV6_MTU) if six else (socket.IPPROTO_IP, IP_MTU)
+        with socket.socket(self.family, socket.SOCK_DGRAM) as probe:
+            try:
+                if self._device is not None:
+                    device = self._device.encode()
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device)
+                probe.connect(target)
+                mtu = probe.getsockopt(level, option)
+            except OSError:
+                return False
+        return size + OVERHEAD[self.family] <= mtu
 
     def admit_handshakes(self, share: float | None, kind: int, size: int) -> None:
         """Let the kernel pass only a random share of the datagrams of a kind; None: all of them.
 
-        `kind` is their first byte, `size` the only length they may have. Everything else passes.
+        `kind` is their first byte, `size` the only length they may have. Everything else passes. While
+        that lasts nothing is received in batches: the filter would see but the first of each.
         """
         if share is None:
             self._socket.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
+            self._receive_batches(self._may_gro)
             return
+        self._receive_batches(False)
         program = _handshake_filter(share, kind, size)
         buffer = ctypes.create_string_buffer(program)
         header = struct.pack("@HP", len(program) // 8, ctypes.addressof(buffer))
@@ -155,6 +252,20 @@ class UdpSocket:
     def close(self) -> None:
         """Release the socket."""
         self._socket.close()
+
+    def _probe(self) -> None:
+        """Find out what this kernel's sockets know; whether devices do shows when something is sent."""
+        with contextlib.suppress(OSError):
+            self._socket.getsockopt(socket.IPPROTO_UDP, UDP_SEGMENT)
+            self._gso = True
+        with contextlib.suppress(OSError):
+            self._receive_batches(True)
+            self._may_gro = True
+
+    def _receive_batches(self, on: bool) -> None:
+        if on != self._gro:
+            self._socket.setsockopt(socket.IPPROTO_UDP, UDP_GRO, on)
+            self._gro = on
 
     def _configure(self, device: str | None) -> None:
         sock = self._socket
@@ -202,9 +313,11 @@ def payload_mtu(link_mtu: int, family: socket.AddressFamily) -> int:
     return min(MAXIMUM_PAYLOAD, link_mtu - OVERHEAD[family])
 
 
-def _read_ancillary(items: list[tuple[int, int, bytes]]) -> tuple[float | None, bytes | None]:
-    """Return the arrival in wall-clock seconds and the local address, where they are told."""
-    stamp = local = None
+def _read_ancillary(
+    items: list[tuple[int, int, bytes]],
+) -> tuple[float | None, bytes | None, int | None]:
+    """Return the arrival in wall-clock seconds, the local address and the length to cut at, if told."""
+    stamp = local = segment = None
     for level, kind, data in items:
         if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
             seconds, nanoseconds = _TIMESPEC.unpack_from(data)
@@ -213,7 +326,9 @@ def _read_ancillary(items: list[tuple[int, int, bytes]]) -> tuple[float | None, 
             local = _PKTINFO4.unpack_from(data)[1]
         elif level == socket.IPPROTO_IPV6 and kind == IPV6_PKTINFO:
             local = _PKTINFO6.unpack_from(data)[0]
-    return stamp, local
+        elif level == socket.IPPROTO_UDP and kind == UDP_GRO:
+            segment = _INT.unpack_from(data)[0]
+    return stamp, local, segment
 
 
 def _explain(error: OSError, device: str | None, bind: tuple[str, int] | None) -> str:

@@ -97,7 +97,7 @@ class ClientProgram(Program[ClientConfig]):
         self.mtu = config.mtu or DEFAULT_TUN_MTU
         await self.on_system(self.policy.books.load, self.driver.now())
         self.policy.count((), (), time.time())
-        self.links = Links(self.driver, self.endpoint, self.policy)
+        self.links = Links(self.driver, self.endpoint, self.policy, offload=config.offload)
         await self._resolve()
         blocked = config.default_route and config.when_down == "block"
         await self.on_system(self.system.tun_up, PLACEHOLDERS if blocked else [], self.mtu)
@@ -183,7 +183,13 @@ class ClientProgram(Program[ClientConfig]):
         session = self.endpoint.session
         sessions = []
         if session is not None:
-            shown = session_status(session, now, client=True, local=self.links.local)
+            shown = session_status(
+                session,
+                now,
+                client=True,
+                local=self.links.local,
+                offloads=self.driver.offloads,
+            )
             shown["scheduler"]["down"] = self.endpoint.settings.downlink_scheduler
             for path in shown["paths"]:
                 path["quota"] = self.policy.status(path["link"])

@@ -17,9 +17,9 @@ import time
 from collections.abc import Callable
 
 from mpbond.core.endpoint import Endpoint
-from mpbond.core.transmit import Event
+from mpbond.core.transmit import Event, Transmit
 from mpbond.errors import PlatformError
-from mpbond.io.ports import TunPort, UdpPort
+from mpbond.io.ports import Refusal, TunPort, UdpPort
 
 READ_BUDGET = 64  # packets or datagrams per turn and descriptor
 TIMER_STEP = 0.001  # seconds: uvloop's clock
@@ -76,6 +76,11 @@ class Driver:
             self._loop.remove_reader(port.fileno())
             port.close()
 
+    def offloads(self, number: int) -> tuple[str, ...]:
+        """The names of the offloads that a socket has in use."""
+        port = self._sockets.get(number)
+        return () if port is None else port.offloads
+
     def turn(self) -> None:
         """Run what is due and drain the endpoint; call it after handing anything in."""
         now = self._clock()
@@ -114,13 +119,13 @@ class Driver:
         while (transmit := endpoint.poll_transmit(now)) is not None:
             port = sockets.get(transmit.socket)
             if port is None:
-                refusal: str | None = "send_unreachable"
+                refusal: Refusal | None = Refusal("send_unreachable")
             else:
                 refusal = port.send(
                     transmit.address, transmit.buffers, transmit.segment_size, transmit.dscp
                 )
             if refusal is not None:
-                endpoint.handle_refused(transmit, refusal, now)
+                endpoint.handle_refused(_rest(transmit, refusal.sent), refusal.reason, now)
 
     def _guard(self, callback: Callable[..., None], *arguments: int) -> None:
         """Run a callback of the loop; a defect in it costs one turn and is told, not the tunnel."""
@@ -137,6 +142,8 @@ class Driver:
 
     def _on_tun(self) -> None:
         packets = self.tun.read(READ_BUDGET)
+        if self.tun.unreadable:
+            self.endpoint.drops["tun_unreadable"] = self.tun.unreadable
         if packets:
             self.endpoint.handle_packets(packets, self._clock())
         self.turn()
@@ -169,3 +176,11 @@ class Driver:
         self._due = due
         delay = min(LONGEST_SLEEP, max(0.0, due - now)) + TIMER_STEP / 2
         self._timer = self._loop.call_later(max(TIMER_STEP, delay), self._guard, self._on_timer)
+
+
+def _rest(transmit: Transmit, sent: int) -> Transmit:
+    """Return what is left of a batch of which some datagrams have been sent."""
+    if not sent or transmit.numbers is None:
+        return transmit
+    path, numbers = transmit.numbers
+    return transmit._replace(numbers=(path, numbers[sent:]))

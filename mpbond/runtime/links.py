@@ -35,11 +35,19 @@ class OpenLink:
 class Links:
     """All links in use; `concentrator` is where they lead, in order of preference."""
 
-    def __init__(self, driver: Driver, endpoint: ClientEndpoint, policy: LinkPolicy) -> None:
+    def __init__(
+        self,
+        driver: Driver,
+        endpoint: ClientEndpoint,
+        policy: LinkPolicy,
+        *,
+        offload: bool = True,
+    ) -> None:
         self.concentrator: list[tuple[socket.AddressFamily, SocketAddress]] = []
         self._driver = driver
         self._endpoint = endpoint
         self._policy = policy
+        self._offload = offload
         self._open: dict[str, OpenLink] = {}
 
     def __contains__(self, name: str) -> bool:
@@ -153,7 +161,7 @@ class Links:
                 continue
             mtu = payload_mtu(state.mtu, family)
             if family not in opened.sockets:
-                port = UdpSocket(family, mtu=mtu, device=state.name)
+                port = UdpSocket(family, mtu=mtu, device=state.name, offload=self._offload)
                 opened.sockets[family] = self._driver.add_socket(port)
             targets.append(Target(opened.sockets[family], address, mtu, OVERHEAD[family]))
         return targets

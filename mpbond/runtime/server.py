@@ -106,7 +106,10 @@ class ServerProgram(Program[ServerConfig]):
             family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
             try:
                 port = UdpSocket(
-                    family, mtu=payload_mtu(link_mtu, family), bind=(listen.host, listen.port)
+                    family,
+                    mtu=payload_mtu(link_mtu, family),
+                    bind=(listen.host, listen.port),
+                    offload=self.config.offload,
                 )
             except PlatformError as error:
                 if family == socket.AF_INET6 and not socket.has_ipv6:
@@ -162,7 +165,9 @@ class ServerProgram(Program[ServerConfig]):
                     "public_key": base64.b64encode(session.peer).decode(),
                     "addresses": [str(address) for address in peer.addresses] if peer else [],
                     "routes": [str(route) for route in peer.routes] if peer else [],
-                    **session_status(session, now, client=False, local=_local),
+                    **session_status(
+                        session, now, client=False, local=_local, offloads=self.driver.offloads
+                    ),
                 }
             )
         return {

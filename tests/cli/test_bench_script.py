@@ -15,6 +15,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 python=$root/bin/python
 log=$root/log
 echo "namespaces ${namespaces:-yes}, others ${others:-no}" >>"$root/calls"
+[ "${counting:-no}" = no ] || echo "counting $counting" >>"$root/calls"
 fail() { echo "mpbond: $*" >&2; exit 1; }
 """
 PROGRAMS = {
@@ -122,3 +123,18 @@ def test_targets_in_namespaces_are_entered_by_sudo(script, clock):
     assert calls[0] == "namespaces yes, others no"
     assert calls[-1] == " ".join(["-m bench targets", *clock])
     assert calls[1].startswith("results:")
+
+
+def test_the_fast_path_is_measured_beside_other_tunnels(script):
+    status, calls = script("fast", "--repetitions", "1")
+    assert status == 0
+    assert calls == ["namespaces yes, others yes", "-m bench fast --repetitions 1"]
+
+
+def test_single_steps_need_neither_namespaces_nor_root(script):
+    assert script("micro", ID=1000)[1] == ["namespaces no, others no", "-m bench micro"]
+
+
+def test_a_program_to_count_instructions_is_there_where_they_are_counted(script):
+    assert "counting yes" not in script("micro", "--only", "seal")[1]
+    assert "counting yes" in script("micro", "--instructions")[1]

@@ -229,7 +229,9 @@ def test_check_says_what_is_special_about_links_and_packets(mpbond, tmp_path):
     init_client(mpbond, tmp_path)
     path = tmp_path / "client.toml"
     path.write_text(
-        path.read_text().replace('# dscp = "clear"', 'dscp = "copy"')
+        path.read_text()
+        .replace('# dscp = "clear"', 'dscp = "copy"')
+        .replace("# offload = true", "offload = false")
         + '[link.wwan0]\ntier = "overflow"\ncap_up = "500 kbit/s"\nquota = "20 GB per month"\n'
         '[link.wwan1]\ncap_down = "8 Mbit/s"\nquota = "1 GB per day"\nquota_action = "off"\n'
         '[[rule]]\nname = "calls"\nprotocol = "udp"\nports = [5060, "10000-20000"]\n'
@@ -251,6 +253,7 @@ def test_check_says_what_is_special_about_links_and_packets(mpbond, tmp_path):
     )
     assert facts["rule 3"] == "rule 3: protocol 200: bulk, scheduler xor"
     assert facts["DSCP marks"] == "copied to datagrams"
+    assert facts["offloads"] == "none: packet by packet"
 
 
 @pytest.mark.parametrize(("directory", "warned"), [("/run/x", True), ("/var/lib/x", False)])

@@ -9,8 +9,9 @@ import types
 
 import pytest
 
-from mpbond import config
+from mpbond import __version__, config
 from mpbond.config import keys
+from mpbond.core.kernel import in_use
 from mpbond.errors import PlatformError
 
 OTHER = keys.encode(keys.public_key_of(bytes([8]) * 32))
@@ -119,6 +120,11 @@ def test_the_module_is_the_program_and_loads_no_runtime_for_small_things(argumen
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "mpbond" in done.stdout
+
+
+def test_the_version_says_whether_the_compiled_kernel_is_in_use(mpbond):
+    result = mpbond("--version")
+    assert result.stdout == f"mpbond {__version__}\nfast path: {in_use()}\n"
 
 
 def test_completion_is_offered_by_click():

@@ -133,6 +133,21 @@ def test_a_clients_report_has_a_row_for_each_path(utc):
     )
 
 
+def test_offloads_are_told_once_where_all_links_have_the_same(utc):
+    told = copy.deepcopy(CLIENT)
+    told["tun"]["offloads"] = ["csum", "tso4"]
+    paths = told["sessions"][0]["paths"]
+    for each in paths:
+        each["offloads"] = ["gso", "gro"]
+    assert "\noffloads: mpbond0 csum, tso4; sockets gso, gro\n" in text_of(told)
+    paths[1]["offloads"] = []
+    assert "\noffloads: mpbond0 csum, tso4; wwan0 gso, gro; wwan1 none\n" in text_of(told)
+    paths[:0] = [path(f"eth{n}", offloads=["gso", "gro"]) for n in range(6)]
+    told["tun"]["offloads"] = []
+    line = "\noffloads: mpbond0 none; eth0 eth1 eth2 eth3 and 3 more gso, gro; wwan1 none\n"
+    assert line in text_of(told)
+
+
 def test_up_is_from_the_client_also_on_the_server(utc):
     server = copy.deepcopy(CLIENT) | {"role": "server", "when_down": None, "links": []}
     session = server["sessions"][0]
@@ -410,3 +425,10 @@ def test_watch_survives_a_restart_of_the_daemon(mpbond, stand_in, monkeypatch):
 
 def test_watch_without_a_daemon_ends_at_once(mpbond, sockets):
     assert mpbond("status", "--watch").exit_code == 1
+
+
+def test_status_says_which_twin_of_the_fast_path_is_in_use():
+    assert "fast path: compiled (OpenSSL 3.0.19)" in text_of(
+        CLIENT | {"fast_path": "compiled (OpenSSL 3.0.19)"}
+    )
+    assert "fast path" not in text_of(CLIENT)

@@ -14,10 +14,12 @@ from mpbond.core.client import ClientEndpoint, ClientSettings
 from mpbond.core.link import Link, Target
 from mpbond.core.noise import public_key
 from mpbond.core.peers import Peer, Peers
+from mpbond.core.segments import VNET
 from mpbond.core.server import ServerEndpoint, ServerSettings
 from mpbond.core.transmit import SessionStarted, Transmit
 from mpbond.errors import PlatformError
 from mpbond.io.fakes import FakeTun, FakeUdp
+from mpbond.io.ports import Refusal
 from mpbond.runtime.driver import Driver
 
 CLIENT, SERVER = ("client", 1), ("server", 2)
@@ -102,6 +104,54 @@ def test_a_transmit_is_sent_with_its_mark(run):
     run(story())
 
 
+def test_only_what_is_left_of_a_batch_is_taken_back(run):
+    async def story() -> None:
+        given_back = []
+
+        class Port(FakeUdp):
+            def send(self, address, buffers, segment_size, dscp=0):
+                return Refusal("send_buffer_full", 2)
+
+        pair = Pair()
+        await pair.connected
+        near, far = Port.pair(CLIENT, SERVER)
+        number = pair.client.add_socket(near)
+        batch = Transmit(number, SERVER, [bytes(10)] * 4, 10, b"session", (3, (7, 8, 9, 10)))
+        hello = Transmit(number, SERVER, [bytes(10)])
+        gone = batch._replace(socket=99)
+        waiting = [batch, hello, gone]
+        endpoint = pair.client.endpoint
+        poll = endpoint.poll_transmit
+        endpoint.poll_transmit = lambda now: waiting.pop(0) if waiting else poll(now)
+        endpoint.handle_refused = lambda *told: given_back.append(told[:2])
+        pair.client.turn()
+        assert given_back == [
+            (batch._replace(numbers=(3, (9, 10))), "send_buffer_full"),
+            (hello, "send_buffer_full"),
+            (gone, "send_unreachable"),
+        ]
+        far.close()
+        pair.close()
+
+    run(story())
+
+
+def test_what_a_device_gave_that_nobody_can_read_is_counted(run):
+    async def story() -> None:
+        pair = Pair(FakeTun(offload=True))
+        (address,) = await pair.connected
+        tun = pair.client.tun
+        tun.far.send(VNET.pack(1, 4, 0, 1000, 48, 16) + bytes((0x60,)) + bytes(3000))
+        wanted = packet(str(ip_interface(address).ip), "1.2.3.4")
+        tun.far.send(bytes(VNET.size) + wanted)
+        loop = asyncio.get_running_loop()
+        assert await loop.sock_recv(pair.server.tun.far, 2048) == wanted
+        assert pair.client.endpoint.drops["tun_unreadable"] == 1
+        pair.close()
+
+    run(story())
+
+
 def test_a_defect_costs_one_turn_and_is_counted(run, caplog):
     async def story() -> None:
         pair = Pair()
@@ -149,7 +199,7 @@ def test_what_nothing_can_go_on_without_ends_the_program(run):
 class Pair:
     """A client's and a server's driver with one path between them."""
 
-    def __init__(self) -> None:
+    def __init__(self, tun: FakeTun | None = None) -> None:
         server_key, client_key = bytes(range(32)), bytes(range(32, 64))
         peers = Peers([ip_network("10.77.0.0/24")], [Peer("van", public_key(client_key))])
         settings = ClientSettings(private_key=client_key, server_key=public_key(server_key))
@@ -159,7 +209,7 @@ class Pair:
         server = ServerEndpoint(ServerSettings(private_key=server_key), peers, Random(1))
         client = ClientEndpoint(settings, Random(2))
         self.server = Driver(server, FakeTun(), lambda _: None, self._on_failure)
-        self.client = Driver(client, FakeTun(), self._on_event, self._on_failure)
+        self.client = Driver(client, tun or FakeTun(), self._on_event, self._on_failure)
         self.server.add_socket(far)
         number = self.client.add_socket(near)
         client.add_link(Link("wwan0", (Target(number, SERVER),)), self.client.now())

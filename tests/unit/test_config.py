@@ -100,7 +100,7 @@ def test_a_small_client_file_gets_every_default(home):
     assert (found.mtu, found.hold, found.when_down) == (None, None, "direct")
     assert (found.scheduler, found.downlink_scheduler) == ("adaptive", "adaptive")
     assert (found.masquerade, found.default_route, found.keepalive) == (True, False, 20.0)
-    assert (found.rules, found.dscp) == ((), "clear")
+    assert (found.rules, found.dscp, found.offload) == ((), "clear", True)
     assert found.control == Path("/run/mpbond/mpbond0.sock")
 
 
@@ -119,6 +119,7 @@ addresses = ["10.77.0.9", "fd77::9"]
 state_dir = "state"
 log_level = "debug"
 dscp = "copy"
+offload = false
 """
     text = in_client(lines) + 'preshared_key_file = "psk.key"\n'
     text += '[link.wwan0]\nweight = 8\ngateway = "192.168.8.1"\n[link."wwan*"]\nweight = 2\n'
@@ -128,6 +129,7 @@ dscp = "copy"
     assert found.control == Path("/run/mpbond/bond1.sock")
     assert found.downlink_scheduler == "rr"
     assert found.hold == 0.04
+    assert found.offload is False
     assert found.state_dir == home / "state"
     assert found.addresses == (
         ipaddress.IPv4Address("10.77.0.9"),
