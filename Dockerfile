@@ -2,9 +2,9 @@
 # docs/operations.md has the commands. scripts/docker-rehearsal runs the steps below without an engine.
 
 FROM debian:bookworm-slim AS build
-RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev python3-dev python3-venv
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev libssl-dev python3-dev python3-venv
 WORKDIR /src
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml setup.py README.md LICENSE ./
 COPY mpbond mpbond
 RUN python3 -m venv /opt/mpbond && /opt/mpbond/bin/python -m pip install --no-cache-dir .
 

@@ -12,28 +12,26 @@ person got wrong, or the system denies, is one sentence after `bench:`. The exit
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import errno
 import functools
 import os
-import shlex
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench import campaign, plans, results, workloads
+from bench import campaign, keeping, plans, results, workloads
 from bench.errors import BenchError
+from bench.fast.command import fast
+from bench.micro.command import micro
 from bench.progress import Display
 from bench.runners import REAL, Runners
 from bench.systems import System
 from bench.tracing import trace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from bench.plans import Case, Part
 
@@ -153,10 +151,10 @@ def run(ctx: click.Context, /, no_check: bool, **options: Any) -> None:
         return
     if ctx.obj is None and os.geteuid() != 0:
         raise BenchError("the lab makes network namespaces: run this as root, or by sudo")
-    _prepare(options["out"])
-    with _terminable():
+    keeping.prepare(options["out"])
+    with keeping.terminable():
         check = None if no_check else _check(runners)
-        record = _recorder(options["out"], check=check)
+        record = keeping.recorder(options["out"], check=check)
         with Display(waiting, options["out"]) as display:
             campaign.in_lab(waiting, runners.opening, display, record)
     ctx.exit(0 if display.clean else PARTLY)
@@ -178,9 +176,9 @@ def sim(ctx: click.Context, /, jobs: int, **options: Any) -> None:
     waiting = _waiting(plans.SIM, options)
     if options["dry_run"] or not waiting:
         return
-    _prepare(options["out"])
-    record = _recorder(options["out"])
-    with _terminable(), Display(waiting, options["out"], jobs=jobs) as display:
+    keeping.prepare(options["out"])
+    record = keeping.recorder(options["out"])
+    with keeping.terminable(), Display(waiting, options["out"], jobs=jobs) as display:
         campaign.in_simulator(waiting, runners.simulate, jobs, display, record)
     ctx.exit(0 if display.clean else PARTLY)
 
@@ -238,6 +236,8 @@ def docs(files: tuple[Path, ...], out: Path) -> None:
 
 
 main.add_command(trace)
+main.add_command(fast)
+main.add_command(micro)
 
 
 @main.command()
@@ -288,8 +288,8 @@ def targets(ctx: click.Context, /, **options: Any) -> None:
     out: Path | None = options["out"]
     keep: Callable[[results.Result], None] = _forget
     if out is not None and not options["dry_run"]:
-        _prepare(out)
-        keep = _recorder(out)
+        keeping.prepare(out)
+        keep = keeping.recorder(out)
         if options["resume"]:
             tree = results.versions()["tree"]
             there = {one.key: one for one in results.read(out) if one.valid}
@@ -302,7 +302,7 @@ def targets(ctx: click.Context, /, **options: Any) -> None:
     )
     if options["dry_run"]:
         return
-    with _terminable():
+    with keeping.terminable():
         if how.clock == plans.SIM:
             campaign.in_simulator(waiting, runners.simulate, options["jobs"], board, keep)
         else:
@@ -376,46 +376,6 @@ def _check(runners: Runners) -> dict[str, Any]:
             "measured; let it run alone, or measure all the same with --no-check"
         )
     return {name: value for name, value in found.items() if name != "text"}
-
-
-def _recorder(out: Path, **more: Any) -> Callable[[results.Result], None]:
-    command = shlex.join(["python", "-m", "bench", *sys.argv[1:]])
-    at_start = results.versions()
-
-    def record(result: results.Result) -> None:
-        versions = result.versions | at_start
-        whole = dataclasses.replace(result, command=command, versions=versions, **more)
-        results.append(out, [whole])
-
-    return record
-
-
-def _prepare(out: Path) -> None:
-    """See to it that results can be kept before any are made; by sudo, they are whose who asked."""
-    new = [path for path in (out, *out.parents) if not path.exists()]
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with out.open("ab"):
-            pass
-    except OSError as error:
-        raise BenchError(f"cannot write results to {out}: {error.strerror}") from None
-    if os.geteuid() == 0 and "SUDO_UID" in os.environ:
-        for path in new:
-            os.chown(path, int(os.environ["SUDO_UID"]), int(os.environ["SUDO_GID"]))
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM do what Ctrl-C does: what runs is ended, what is there is kept."""
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _forget(_result: results.Result) -> None:

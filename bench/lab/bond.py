@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from bench.lab.lab import Lab
+    from bench.lab.site import Site
 
 PORT = 4510
 POOL = ("10.77.0.0/24", "fd77::/64")
@@ -40,7 +40,7 @@ PATH_PATIENCE = 15.0  # s for a fresh client to have every path up
 class Bond:
     """One server and the clients of a laboratory."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Site) -> None:
         self._lab = lab
         self._keys: dict[str, X25519PrivateKey] = {}
         self.running: dict[str, subprocess.Popen[str]] = {}

@@ -14,16 +14,11 @@ no program is told.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-import signal
-import threading
-import time
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING
 
 from bench.lab import topology
-from bench.lab.bond import Bond
 from bench.lab.emulator import (
     DIRECTIONS,
     Emulator,
@@ -33,28 +28,20 @@ from bench.lab.emulator import (
     loss_order,
     rate_order,
 )
-from bench.lab.namespaces import LabError, Namespaces, stop
+from bench.lab.namespaces import LabError
+from bench.lab.site import Site
 from bench.links.shape import Constant, RandomLoss
 
 if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Callable, Sequence
-    from types import FrameType, TracebackType
+    from collections.abc import Sequence
 
     from bench.links.ledger import Ledger
     from bench.links.shape import LinkSpec
 
-T = TypeVar("T")
-PATIENCE = 20.0  # s; how long waiting for anything to happen may take on a slow machine
 COUNT_DEVICES = ("ip", "-s", "-d", "-j", "link", "show")
-POLL = 0.02  # s between two looks at a condition
 
 
-class Terminated(KeyboardInterrupt):
-    """The laboratory was asked to end by SIGTERM."""
-
-
-class Lab:
+class Lab(Site):
     """A running network. A context manager: everything is gone when it ends, however it ends."""
 
     def __init__(
@@ -72,84 +59,12 @@ class Lab:
         with: 0 off, 1 strict, 2 loose. With `distinct` every modem has a subnet of its own, else all
         have the same. `rival` is the number of a link that somebody else shares.
         """
-        self.links = topology.place(links, distinct=distinct)
-        self.spaces = Namespaces()
-        self.bond = Bond(self)
-        self.directory = self.spaces.directory
+        super().__init__(topology.place(links, distinct=distinct))
         self._seed = seed
         self._rp_filter = rp_filter
         self._rival = rival
         self._emulator: Emulator | None = None
         self._unread = 0
-        self._handler: Any = None
-
-    def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            self._handler = signal.signal(signal.SIGTERM, _terminate)
-        try:
-            self.spaces.open()
-            self._build()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Ends the programs and removes the network; Ctrl-C waits until that is done.
-
-        What goes wrong on the way is raised when all else is gone.
-        """
-        emulator, self._emulator = self._emulator, None
-        handler, self._handler = self._handler, None
-        signals = {signal.SIGINT, signal.SIGTERM}
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-        with contextlib.ExitStack() as closing:  # last in, first out
-            closing.callback(signal.pthread_sigmask, signal.SIG_SETMASK, before)
-            if handler is not None:
-                closing.callback(signal.signal, signal.SIGTERM, handler)
-            if emulator is not None:
-                closing.callback(emulator.close)
-            closing.callback(self.spaces.close)
-
-    # Programs
-
-    def run(
-        self, namespace: str, *argv: str, timeout: float = 60, check: bool = True
-    ) -> subprocess.CompletedProcess[str]:
-        """Runs a program to its end; raises LabError when it fails and `check` is set."""
-        return self.spaces.run(namespace, *argv, timeout=timeout, check=check)
-
-    def popen(self, namespace: str, *argv: str, **pipes: Any) -> subprocess.Popen[str]:
-        """Starts a program; the laboratory ends it at the latest when it ends itself."""
-        return self.spaces.popen(namespace, *argv, **pipes)
-
-    def stop(self, child: subprocess.Popen[str]) -> int:
-        """Ends a program (SIGTERM, then SIGKILL) and returns its exit status."""
-        return stop(child)
-
-    def wait_until(
-        self, look: Callable[[], T], timeout: float = PATIENCE, what: str = "the condition"
-    ) -> T:
-        """Looks again and again until the answer is true and returns it; LabError when late."""
-        deadline = time.monotonic() + timeout
-        while True:
-            if answer := look():
-                return answer
-            if time.monotonic() > deadline:
-                raise LabError(f"{what} did not come about within {timeout:g} s")
-            time.sleep(POLL)
-
-    def now(self) -> float:
-        """Returns the time on the clock that probes use."""
-        return time.monotonic()
 
     # Links at run time
 
@@ -278,20 +193,6 @@ class Lab:
                     dropped += device["stats64"]["tx"]["dropped"]
         return dropped
 
-    # The bond
-
-    def start_server(self, **overrides: Any) -> subprocess.Popen[str]:
-        """Starts `mpbond server`; see `Bond.start_server`."""
-        return self.bond.start_server(**overrides)
-
-    def start_client(self, box: int = 0, **overrides: Any) -> subprocess.Popen[str]:
-        """Starts `mpbond client` on a box and waits until it is connected by all its links."""
-        return self.bond.start_client(box, **overrides)
-
-    def status(self, side: str = "client") -> dict[str, Any]:
-        """Returns the status of "client", "client1", … or "server", from its control socket."""
-        return self.bond.status(side)
-
     # Building
 
     def _build(self) -> None:
@@ -318,6 +219,7 @@ class Lab:
             topology.build_rival(self.spaces, self.links[self._rival])
         self.restart_links()
 
-
-def _terminate(_signal: int, _frame: FrameType | None) -> None:
-    raise Terminated
+    def _close(self) -> None:
+        emulator, self._emulator = self._emulator, None
+        if emulator is not None:
+            emulator.close()

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from bench.lab.lab import Lab
+    from bench.lab.site import Site
     from bench.links.shape import LinkSpec
     from bench.systems import System
 
@@ -253,7 +254,7 @@ def _wireguard(
                 "wireguard-go client": client.process.pid,
                 "wireguard-go server": server.process.pid,
             },
-            versions={"wireguard-go": _version_of_wireguard(lab)},
+            versions={"wireguard-go": version_of_wireguard(lab)},
             restored=lambda back: _prefer(lab, outside, link) if back == link else None,
         )
         server.check()
@@ -263,7 +264,7 @@ def _wireguard(
 class WireGuard:
     """One end of a WireGuard tunnel in user space."""
 
-    def __init__(self, lab: Lab, side: str) -> None:
+    def __init__(self, lab: Site, side: str) -> None:
         self._lab = lab
         self._side = side
         self._key = X25519PrivateKey.generate()
@@ -326,7 +327,7 @@ class WireGuard:
         return self._lab.run(self._side, "wg", "show", self.device, check=False).returncode == 0
 
 
-def _version_of_wireguard(lab: Lab) -> str:
+def version_of_wireguard(lab: Site) -> str:
     said = lab.run(BOX, "wireguard-go", "--version").stdout.split()
     return said[1] if len(said) > 1 else "unknown"
 

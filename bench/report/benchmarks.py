@@ -18,6 +18,8 @@ date alone; one that never had any says so. WHAT is one of
     lateness                                of the emulator
     traces                                  recorded and generated traces
     refused                                 what does not count, and why
+    fast                                    the fast path: medians by workload and system
+    fast-bounds                             what it has to reach, and whether it does
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ from typing import TYPE_CHECKING
 
 from bench import scenarios, systems, workloads
 from bench.errors import BenchError, unknown
+from bench.fast import bounds
+from bench.fast.run import CLOCK
 from bench.links import modems
 from bench.report import markdown, page, pictures, tables
 from bench.report.figures import METRICS
@@ -47,7 +51,13 @@ BLOCK = re.compile(
     r"(<!-- made: (?P<what>[^>]*?) -->\n)(?P<old>.*?)(?P<end><!-- end -->)", re.DOTALL
 )
 NOTHING = "Not measured.\n"
-CLOCKS = {"agreement": {"sim", "lab"}, "checks": {"lab"}, "lateness": {"lab"}}
+CLOCKS = {
+    "agreement": {"sim", "lab"},
+    "checks": {"lab"},
+    "lateness": {"lab"},
+    "fast": {"fast"},
+    "fast-bounds": {"fast"},
+}
 """Of which clocks blocks need results that do not name one."""
 
 
@@ -93,6 +103,8 @@ def write(results: Sequence[Result], path: Path) -> Left:
 
 
 def _blocks(results: Sequence[Result], directory: Path) -> dict[str, Block]:
+    fast = [one for one in results if one.clock == CLOCK]
+    results = [one for one in results if one.clock != CLOCK]
     shown = tables.alike(results)
 
     def drawn(make: Callable[..., Picture]) -> Callable[..., str]:
@@ -122,7 +134,15 @@ def _blocks(results: Sequence[Result], directory: Path) -> dict[str, Block]:
         "lateness": (0, lambda: tables.lateness(results)),
         "traces": (0, modems.comparison_table),
         "refused": (0, lambda: markdown.refused(results) or "Nothing.\n"),
+        "fast": (0, lambda: _rows(bounds.table(bounds.Figures(fast))) if fast else ""),
+        "fast-bounds": (0, lambda: _rows(bounds.judged(bounds.Figures(fast))) if fast else ""),
     }
+
+
+def _rows(rows: list[list[str]]) -> str:
+    """Return a table whose first row is its head."""
+    head, *rest = rows
+    return markdown.table(head, rest, "l" + "r" * (len(head) - 1)) if rest else ""
 
 
 def _names(titles: dict[str, str]) -> str:

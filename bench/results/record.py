@@ -195,6 +195,12 @@ class Result:
     pages: Pages | None = None
     udp: Udp | None = None
     tunnel: Tunnel | None = None
+    round_trip: Quantiles | None = None
+    """Of small packets and their echoes."""
+    packets_per_second: float | None = None
+    """How many came at the highest rate at which hardly any were lost."""
+    packets_most: float | None = None
+    """How many came at whatever rate."""
     boxes: list[int] = dataclasses.field(default_factory=list)
     """Bytes by client box, where there were several."""
     cpu: dict[str, float] = dataclasses.field(default_factory=dict)

@@ -72,13 +72,13 @@ def test_nothing_in_the_product_makes_a_seeded_generator():
         assert calls_of(module, "Random") == [], module
 
 
-def test_only_the_simulator_drives_the_core_with_one():
+def test_only_what_has_a_virtual_clock_drives_the_core_with_one():
     users = [
         module.relative_to(BENCH).parts[0]
         for module in BENCH.rglob("*.py")
         if calls_of(module, "ClientEndpoint") or calls_of(module, "ServerEndpoint")
     ]
-    assert set(users) == {"sim"}
+    assert set(users) == {"sim", "micro"}
 
 
 def imported(module):

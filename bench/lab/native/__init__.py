@@ -34,6 +34,7 @@ PROGRAMS = {
         "text.c",
     ),
     "blast": ("blast.c",),
+    "packets": ("packets.c",),
 }
 """Which files make which program."""
 

@@ -22,7 +22,7 @@ from bench.lab.traffic.figures import Machine
 from bench.lab.traffic.meter import worst
 
 if TYPE_CHECKING:
-    from bench.lab.lab import Lab
+    from bench.lab.site import Site
 
 FIRST_PORT = 7100
 LAST_PORT = 29_999
@@ -34,7 +34,7 @@ PATIENCE = 20.0
 """Seconds beyond what they should take in which programs may come to their end."""
 
 _ports = itertools.cycle(range(FIRST_PORT, LAST_PORT))
-_prepared: weakref.WeakKeyDictionary[Lab, set[str]] = weakref.WeakKeyDictionary()
+_prepared: weakref.WeakKeyDictionary[Site, set[str]] = weakref.WeakKeyDictionary()
 
 
 class Place(TypedDict, total=False):
@@ -61,7 +61,7 @@ class Generator:
 
     def __init__(
         self,
-        lab: Lab,
+        lab: Site,
         plan: dict[str, Any],
         *,
         target: str,
@@ -191,7 +191,7 @@ def _check_numeric(target: str) -> None:
         raise LabError(f"traffic goes to a numeric address, which {target!r} is not") from None
 
 
-def _prepare(lab: Lab, *namespaces: str) -> None:
+def _prepare(lab: Site, *namespaces: str) -> None:
     """Let no connection of a namespace begin with what an earlier one has learned."""
     done = _prepared.setdefault(lab, set())
     for name in namespaces:

@@ -35,7 +35,7 @@ from bench.lab.traffic.generator import SECONDS, Generator, Place
 from bench.lab.traffic.meter import delays, round_trips
 
 if TYPE_CHECKING:
-    from bench.lab.lab import Lab
+    from bench.lab.site import Site
 
 DRAIN = 3.0
 """Seconds after the end in which late datagrams still count as received."""
@@ -50,7 +50,7 @@ class Transfer(Generator):
 
     def __init__(
         self,
-        lab: Lab,
+        lab: Site,
         *,
         direction: str = "down",
         flows: int = 1,
@@ -132,7 +132,7 @@ class PageLoads(Generator):
 
     def __init__(
         self,
-        lab: Lab,
+        lab: Site,
         *,
         visitors: int = 1,
         connections: int = workloads.PAGE_CONNECTIONS,
@@ -181,7 +181,7 @@ class UdpStream(Generator):
 
     def __init__(
         self,
-        lab: Lab,
+        lab: Site,
         *,
         rate: float,
         direction: str = "down",
@@ -235,7 +235,7 @@ class VoiceCall(Generator):
 
     def __init__(
         self,
-        lab: Lab,
+        lab: Site,
         *,
         interval: float = workloads.VOICE_INTERVAL,
         size: int = workloads.VOICE_PAYLOAD,
@@ -283,7 +283,7 @@ class QuicTransfer(Generator):
 
     def __init__(
         self,
-        lab: Lab,
+        lab: Site,
         *,
         congestion: str = "cubic",
         **place: Unpack[Place],
