@@ -54,7 +54,8 @@ def test_a_second_of_everything_over_bare_wires_and_one_path():
     assert carried.cpu_per_gb["mpbond server"] > 0
     for stream in found[3:5]:
         assert stream.udp.sent > 1000
-        assert stream.udp.lost < 0.5 * stream.udp.sent
+        # offered is nine tenths of what TCP got, by super-packets: far more than single packets get through
+        assert stream.udp.sent - stream.udp.lost > 1000
     assert 0 < found[1].round_trip.p50 < found[5].round_trip.p50 < 0.1
 
 
