@@ -108,5 +108,5 @@ def allowance(one):
 def arrival(one, size):
     """When a packet would arrive if it left now (seconds, by the clocks of both ends)."""
     rate = one.rate
-    backed_up = (one.sent.in_flight + one.planned + size) / one.rate.speed - rate.base_rtt
-    return rate.base_owd + max(rate.queue, backed_up)
+    backed_up = (one.sent.in_flight + one.planned) / rate.speed - rate.base_rtt
+    return rate.base_owd + max(rate.queue, backed_up) + size / rate.speed
