@@ -56,19 +56,10 @@ class Received:
 
     def add(self, number: int, eliciting: bool, time: float) -> bool:
         """Note an arrival (`time`: seconds, our clock); True when it shows or fills a gap."""
-        in_order = number == self.largest + 1
-        self._ranges.add(number, number)
-        if len(self._ranges) > 2 * MAXIMUM_RANGES:
-            self._ranges.keep_newest(MAXIMUM_RANGES)
-        if number > self.largest:
-            self.largest = number
-            self._largest_time = time
-        if eliciting:
-            self.fresh = True
-        return not in_order
+        return self.add_run(number, number, eliciting, time)
 
-    def add_run(self, first: int, last: int, time: float) -> bool:
-        """Note that `first` to `last`, all eliciting, have come together; True as in `add`."""
+    def add_run(self, first: int, last: int, eliciting: bool, time: float) -> bool:
+        """Note that `first` to `last` have come together; True as in `add`."""
         in_order = first == self.largest + 1
         self._ranges.add(first, last)
         if len(self._ranges) > 2 * MAXIMUM_RANGES:
@@ -76,7 +67,8 @@ class Received:
         if last > self.largest:
             self.largest = last
             self._largest_time = time
-        self.fresh = True
+        if eliciting:
+            self.fresh = True
         return not in_order
 
     def block(self, path_id: int, now: float, limit: int = MAXIMUM_RANGES) -> AckBlock | None:

@@ -269,8 +269,7 @@ class Outbound:
             train.flags |= UNORDERED
         train.sent = now
         self._sequences[lane] = sequence + train.count & 0xFFFFFFFF
-        self.packets.count += train.count
-        self.packets.bytes += train.total
+        self.packets.add(train.total, train.count)
         path.last_data = now
         batch.add_train(train, path)
 

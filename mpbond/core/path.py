@@ -247,8 +247,7 @@ class Path:
             last = first + full
             log.add_train(SentTrain(now, train.last + overhead, first, train, mark), last, 1)
         self.last_sent = self.last_eliciting = now
-        self.stats.sent.count += count
-        self.stats.sent.bytes += total
+        self.stats.sent.add(total, count)
         if not self.proven:
             self.budget -= total
         self.changed = True
@@ -271,8 +270,7 @@ class Path:
         self.last_received = now
         if self.silence_probed:  # else core.watch finds at the old time that it is too early
             self.changed = True
-        self.stats.received.count += count
-        self.stats.received.bytes += size
+        self.stats.received.add(size, count)
 
     def on_refused(self, number: int, reason: str, now: float) -> bool:
         """The system refused a datagram to the remote address; True when the path goes down by that."""

@@ -206,9 +206,7 @@ class RateControl:
         now: float,
     ) -> None:
         """Take what one ACK says of the path; `top` None: no samples, only bookkeeping."""
-        total = 0
-        for sent in newly:
-            total += sent.size
+        total = sum(map(_SIZE, newly))
         self._delivery.total += total
         if top is None or top.mark is None:
             return

@@ -251,7 +251,7 @@ class Session:
             if run is not None:
                 newest = number > path.received.largest
                 path.replay.accept_run(number, number + length - 1)
-                gap |= path.received.add_run(number, number + length - 1, receive_time)
+                gap |= path.received.add_run(number, number + length - 1, True, receive_time)
                 path.on_received(size, now, length)
                 if path.prover is not None:
                     path.prover.on_datagram(path, socket, source, size, newest, now)
@@ -294,8 +294,7 @@ class Session:
         if packets:
             receiver.lanes.delivered = []
             self._used_since_rekey = True
-            self.received_packets.count += len(packets)
-            self.received_packets.bytes += sum(map(len, packets))
+            self.received_packets.add(sum(map(len, packets)), len(packets))
             if receiver.unfinished:
                 receiver.unfinished = False
                 return join(packets)

@@ -59,9 +59,9 @@ class Meter:
         self._mark_time: float | None = None
         self._rate = 0.0
 
-    def add(self, size: int) -> None:
-        """Count one thing of `size` bytes."""
-        self.count += 1
+    def add(self, size: int, count: int = 1) -> None:
+        """Count things of `size` bytes together."""
+        self.count += count
         self.bytes += size
 
     @property
