@@ -18,7 +18,7 @@ import mpbond.native
 from bench.lab.native import SANITIZE, compile_to
 from bench.lab.native import cache as kept_in
 from mpbond.core.aead import Arrival
-from mpbond.core.segments import Unfinished
+from mpbond.core.unfinished import Unfinished
 from mpbond.core.wire import DataFrame, Frames, LoneRun, WireError
 
 SOURCES = Path(mpbond.native.__file__).parent

@@ -2,7 +2,7 @@
 
 import struct
 
-from mpbond.core.segments import Unfinished
+from mpbond.core.unfinished import Unfinished
 from tests.oracles import words_of
 
 TCP, UDP = 6, 17

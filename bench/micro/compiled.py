@@ -2,10 +2,10 @@
 
 from bench.micro.twins import CIPHER, KEY, functions_of
 from mpbond import native
-from mpbond.core import kernel
+from mpbond.core import kernel, segments
 
 if native.kernel is None:
     raise ImportError(native.absent)
 
-_made = functions_of(kernel.Aead(CIPHER, KEY), kernel.Cut, kernel.join)
+_made = functions_of(kernel.Aead(CIPHER, KEY), segments.Cut, kernel.join)
 seal, unseal, cut, join = (_made[name] for name in ("seal", "unseal", "cut", "join"))

@@ -26,8 +26,8 @@ from bench.micro.twins import IN_USE, PYTHON, twins
 from mpbond.core.batch import Batch
 from mpbond.core.keys import Keypair
 from mpbond.core.lanes import Lanes
-from mpbond.core.segments import Unfinished
 from mpbond.core.stats import OrderStats
+from mpbond.core.unfinished import Unfinished
 from mpbond.core.wire import DATA_OVERHEAD, SEQUENCE_SPACE
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from mpbond.core.link import Link, Target
 from mpbond.core.noise import public_key
 from mpbond.core.path import DEFAULT_MTU
 from mpbond.core.peers import Peer, Peers
-from mpbond.core.segments import Unfinished
 from mpbond.core.server import ServerEndpoint, ServerSettings
+from mpbond.core.unfinished import Unfinished
 
 if TYPE_CHECKING:
     from mpbond.core.endpoint import Endpoint

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpbond import native
 from mpbond.core import aead, segments
+from mpbond.core.unfinished import Unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,7 +36,7 @@ def functions_of(cipher: Any, cut: Any, join: Any) -> dict[str, Callable[..., An
     def unseal(_pair: Any, batch: Any) -> Any:
         return cipher.open(batch)
 
-    def cut_all(packet: segments.Unfinished) -> Any:
+    def cut_all(packet: Unfinished) -> Any:
         made = cut(packet)
         return made.segments(0, made.count)
 

@@ -16,6 +16,7 @@ Tiers: 0 is used always, 1 for what tier 0 cannot carry, 2 when no other is up.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from mpbond.core.path import Path
 from mpbond.core.wire import LANE_COUNT
@@ -31,7 +32,7 @@ NEVER = float("inf")
 class Adaptive:
     """`adaptive`. `begin` looks at the paths once per flush; `choose` then costs a few multiplications."""
 
-    name = "adaptive"
+    name: ClassVar[str] = "adaptive"
     per_flow = False
     adapts = True
 
@@ -157,4 +158,4 @@ class Adaptive:
 class Redundant(Adaptive):
     """`redundant`: every packet on the path where it arrives first, and on all others that have room."""
 
-    name = "redundant"
+    name: ClassVar[str] = "redundant"

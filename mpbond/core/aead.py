@@ -18,7 +18,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
 from mpbond.core.envelope import TRANSPORT
-from mpbond.core.segments import Cut, Unfinished
+from mpbond.core.segments import Cut
+from mpbond.core.unfinished import Unfinished
 from mpbond.core.wire import (
     HEADER,
     HEADER_SIZE,

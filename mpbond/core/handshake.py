@@ -117,7 +117,7 @@ class Initiator:
         self._mac1_in = Mac1(self._static.public)
         self._noise: HandshakeState | None = None
         self._index = 0
-        self._signed = b""
+        self._sealed_body = b""
         self._answer: tuple[bytes, Established | HandshakeError] | None = None
 
     @property
@@ -128,7 +128,7 @@ class Initiator:
     @property
     def last_mac1(self) -> bytes:
         """The mac1 of the present INIT; empty before `start`."""
-        return self._signed[-MAC_SIZE:]
+        return self._sealed_body[-MAC_SIZE:]
 
     def start(self, sender_index: int, payload: Mapping[str, Any]) -> None:
         """Begins a handshake with fresh keys; the one before it can no longer be answered.
@@ -147,15 +147,15 @@ class Initiator:
             raise HandshakeError(_REASON[error.reason]) from None
         self._noise = noise
         self._index = sender_index
-        self._signed = body + self._mac1_out.over(body)
+        self._sealed_body = body + self._mac1_out.over(body)
         self._answer = None
 
     def datagram(self, cookie: bytes | None = None) -> bytes:
         """Returns the INIT, with mac2 under the cookie the server gave this link, if it did."""
         if self._noise is None:
             raise ValueError("there is no handshake to send: start() comes first")
-        unanswered = self._signed + NO_MAC
-        return unanswered if cookie is None else self._signed + mac2(cookie, unanswered)
+        unanswered = self._sealed_body + NO_MAC
+        return unanswered if cookie is None else self._sealed_body + mac2(cookie, unanswered)
 
     def read_cookie(self, datagram: Datagram) -> bytes:
         """Returns the cookie a COOKIE answers the present INIT with; HandshakeError otherwise."""

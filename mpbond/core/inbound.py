@@ -183,7 +183,9 @@ class Inbound:
         if path.status_number >= 0 and not _is_newer(status.number, path.status_number):
             return
         path.status_number = status.number
-        path.weight, path.tier, path.cap = status.weight, status.tier, status.cap
+        path.weight = float(status.weight)
+        path.tier = status.tier
+        path.cap = float(status.cap)
         path.mtu = max(MINIMUM_MTU, min(status.mtu, self._mtu_of(path.socket)))
         if path.usable and not status.usable:
             path.liveness.on_refused(now, "its link is down")

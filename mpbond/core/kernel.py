@@ -1,7 +1,7 @@
 """The batch functions that the cost of a packet is made of, and which twin of them is in use.
 
     Aead           seals and opens datagrams                  aead
-    Cut, join      super-packets to segments and back         segments
+    join           segments to super-packets                  segments
     to_vnet        a packet as the device wants it            segments
     parse_frames   a plaintext taken apart                    wire
 
@@ -12,9 +12,8 @@ nothing but keys.
 """
 
 from mpbond import native
-from mpbond.core import segments
 from mpbond.core.aead import Arrival
-from mpbond.core.segments import Unfinished
+from mpbond.core.unfinished import Unfinished
 from mpbond.core.wire import DataFrame, Frames, LoneRun, WireError
 
 if native.kernel is None:
@@ -26,26 +25,17 @@ else:
 
     native.kernel.adopt(Unfinished, Frames, DataFrame, LoneRun, Arrival, WireError)
 
-__all__ = ["Aead", "Cut", "in_use", "join", "parse_frames", "to_vnet"]
-
-
-class _Cut(segments.Cut):
-    """A cut whose segments the compiled kernel makes."""
-
-    def segment(self, index: int) -> bytes:
-        return self.segments(index, 1)[0]
-
-    def segments(self, first: int, count: int) -> list[bytes]:
-        assert native.kernel is not None
-        made: list[bytes] = native.kernel.cut(self.packet, self.size, first, count)
-        return made
-
-
-Cut = segments.Cut if native.kernel is None else _Cut
+__all__ = ["Aead", "in_use", "join", "parse_frames", "to_vnet"]
 
 
 def in_use() -> str:
-    """Return in words which twin is in use: "compiled (OpenSSL …)" or "pure Python (why)"."""
+    """Return in words what is compiled: "compiled (OpenSSL …)", or what is not, and why."""
+    core, functions = native.core_absent, native.absent
     if native.kernel is None:
-        return f"pure Python ({native.absent})"
-    return f"compiled ({native.kernel.LIBRARY})"
+        if core is None:
+            return f"core compiled, batch functions in Python ({functions})"
+        return f"pure Python ({functions if functions == core else f'{functions}; {core}'})"
+    library = native.kernel.LIBRARY
+    if core is None:
+        return f"compiled ({library})"
+    return f"batch functions compiled ({library}), core in Python ({core})"

@@ -22,8 +22,8 @@ from mpbond.core.queue import SendQueue
 from mpbond.core.repair import MAXIMUM_TRIES, Repair
 from mpbond.core.rules import Rule
 from mpbond.core.scheduler import SCHEDULERS, Scheduler
-from mpbond.core.segments import Unfinished
 from mpbond.core.stats import Drops, Meter
+from mpbond.core.unfinished import Unfinished
 from mpbond.core.wire import DATA_OVERHEAD, LANE_COUNT, SEGMENT, SEQUENCE_SPACE, UNORDERED
 
 TRAIN = 0.002  # seconds of a path's time that segments of one super-packet may take together

@@ -7,8 +7,8 @@ first says `done`; then nothing more is sent of it.
 A super-packet waits as one, a `SuperPacket`, and leaves as many: segment by segment, as there is room.
 """
 
-from mpbond.core import kernel
-from mpbond.core.segments import Cut, Unfinished
+from mpbond.core.segments import Cut
+from mpbond.core.unfinished import Unfinished
 from mpbond.core.wire import SEGMENT, SEQUENCE_SPACE
 
 NORMAL, ACKNOWLEDGEMENT, REALTIME, BULK = range(4)
@@ -73,7 +73,7 @@ class SuperPacket(Packet):
     ) -> None:
         """Raises ValueError if `data` cannot be cut."""
         super().__init__(data, flow, kind, queued, scheduler)
-        self.cut: Cut = kernel.Cut(data)
+        self.cut = Cut(data)
         self._next = 0
         self.left = self.cut.count
         self.size = self.cut.size_of(0)

@@ -11,8 +11,8 @@ from mpbond.core.even import Evened
 from mpbond.core.lanes import Lanes
 from mpbond.core.parts import Parts
 from mpbond.core.path import Path
-from mpbond.core.segments import Unfinished
 from mpbond.core.stats import Drops, OrderStats
+from mpbond.core.unfinished import Unfinished
 from mpbond.core.wire import (
     CSUM_PARTIAL,
     FIRST_PART,

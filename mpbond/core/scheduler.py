@@ -11,7 +11,7 @@ The others send at once, by a rule that knows nothing of rates: what is too much
 
 from collections.abc import Sequence
 from math import log
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from mpbond.core.adaptive import Adaptive, Redundant
 from mpbond.core.flow import mix
@@ -30,7 +30,7 @@ class Candidate(Protocol):
 class Scheduler(Protocol):
     """The rule by which packets are spread over paths."""
 
-    name: str
+    name: ClassVar[str]
     per_flow: bool
     adapts: bool
 
@@ -45,7 +45,7 @@ class Scheduler(Protocol):
 class RoundRobin:
     """`rr`: the next path in turn, packet by packet."""
 
-    name = "rr"
+    name: ClassVar[str] = "rr"
     per_flow = False
     adapts = False
 
@@ -71,7 +71,7 @@ class Weighted:
     exact over a round and a heavy path's turns are spread out instead of coming in a row.
     """
 
-    name = "weighted"
+    name: ClassVar[str] = "weighted"
     per_flow = False
     adapts = False
 
@@ -104,7 +104,7 @@ class LayerHash:
     flows that now prefer it do.
     """
 
-    name = "xor"
+    name: ClassVar[str] = "xor"
     per_flow = True
     adapts = False
 

@@ -16,6 +16,7 @@ from struct import Struct
 from typing import NamedTuple
 
 from mpbond.core.flow import TCP, UDP
+from mpbond.core.unfinished import Unfinished
 
 VNET = Struct(
     "=BBHHHH"
@@ -30,16 +31,6 @@ _FIN, _PSH, _ACK, _ECE, _CWR = 0x01, 0x08, 0x10, 0x40, 0x80
 _DF = 0x40
 _U16, _U32 = Struct(">H"), Struct(">I")
 _PLACES = {TCP: 16, UDP: 6}  # of the checksum in a transport header
-
-
-class Unfinished(bytes):
-    """An inner packet of TCP or UDP whose transport checksum is still to be written.
-
-    `segment_size` is how many bytes of payload each packet carries that it is to be cut into, the last
-    perhaps fewer; 0: it is a packet already.
-    """
-
-    segment_size: int = 0
 
 
 class Place(NamedTuple):

@@ -30,7 +30,7 @@ class Received(NamedTuple):
 
 
 class TunPort(Protocol):
-    """Inner packets in and out; some are `segments.Unfinished`, and of those some super-packets."""
+    """Inner packets in and out; some are `Unfinished`, and of those some super-packets."""
 
     name: str
 

@@ -22,11 +22,11 @@ from mpbond.core.kernel import join, to_vnet
 from mpbond.core.segments import (
     VNET,
     Cut,
-    Unfinished,
     finish,
     from_vnet,
     place_of,
 )
+from mpbond.core.unfinished import Unfinished
 from mpbond.errors import PlatformError
 
 LONGEST_READ = 65536  # bytes of a packet, the header before it aside

@@ -1,9 +1,9 @@
 from mpbond.core.aead import Aead as Aead
 from mpbond.core.aead import Arrival
-from mpbond.core.segments import Unfinished
 from mpbond.core.segments import cut as cut
 from mpbond.core.segments import join as join
 from mpbond.core.segments import to_vnet as to_vnet
+from mpbond.core.unfinished import Unfinished
 from mpbond.core.wire import DataFrame, Frames, LoneRun, WireError
 from mpbond.core.wire import parse_frames as parse_frames
 

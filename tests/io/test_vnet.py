@@ -6,7 +6,8 @@ import struct
 
 import pytest
 
-from mpbond.core.segments import VNET, Cut, Unfinished
+from mpbond.core.segments import VNET, Cut
+from mpbond.core.unfinished import Unfinished
 from mpbond.errors import PlatformError
 from mpbond.io import vnet
 from mpbond.io.fakes import FakeTun

@@ -18,7 +18,8 @@ import pytest
 
 from bench.lab import LinkSpec
 from bench.lab.namespaces import Namespaces
-from mpbond.core.segments import Cut, Unfinished
+from mpbond.core.segments import Cut
+from mpbond.core.unfinished import Unfinished
 from mpbond.io.tun import TunDevice
 from mpbond.io.udp import UDP_SEGMENT, UdpSocket, payload_mtu
 from tests.io.world import Inside

@@ -2,11 +2,14 @@
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mpbond.core.adaptive import GUARD, OVERFLOW_DELAY, SLACK, Adaptive
 from tests.unit.test_adaptive import NOW, SIZE, begun, path
+
+pytestmark = pytest.mark.python_core
 
 paths = st.lists(
     st.builds(

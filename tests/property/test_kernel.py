@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpbond.core import aead, segments, wire
-from mpbond.core.segments import Unfinished
+from mpbond.core.unfinished import Unfinished
 from tests.conftest import EXAMPLES
 from tests.kernels import compiled
 

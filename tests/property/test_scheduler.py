@@ -3,6 +3,7 @@
 from collections import Counter
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,6 +49,7 @@ def test_rr_gives_no_path_more_than_one_packet_above_another(ids, count):
 
 
 @given(st.data(), ids, st.sampled_from(BY_RULE))
+@pytest.mark.python_core
 def test_every_choice_is_one_of_the_paths_while_they_come_and_go(data, ids, name):
     scheduler = SCHEDULERS[name]()
     for _ in range(20):

@@ -9,13 +9,13 @@ from mpbond.core.segments import (
     MAXIMUM_DATAGRAMS,
     VNET,
     Cut,
-    Unfinished,
     finish,
     from_vnet,
     join,
     place_of,
     to_vnet,
 )
+from mpbond.core.unfinished import Unfinished
 from tests.segments import (
     ACK,
     CWR,

@@ -56,6 +56,7 @@ shares = st.sampled_from([0.0, 0.0, 0.02, 0.2])
     size=st.sampled_from([80, 700, 1400, 2000]),
     seed=st.integers(0, 1 << 32),
 )
+@pytest.mark.python_core
 def test_over_fifo_paths_what_survives_comes_in_order_and_exactly_once(
     delays, scheduler, side, loss, copies, jitter, size, seed
 ):
@@ -111,6 +112,7 @@ def test_with_reordering_inside_paths_only_what_is_counted_late_is_out_of_order(
     seed=st.integers(0, 1 << 32),
     rekey_after=st.sampled_from([0.3, 1.0, 2.5]),
 )
+@pytest.mark.python_core
 def test_rekeys_lose_and_repeat_nothing(loss, copies, seed, rekey_after):
     world = world_of(0.020, 0.050, seed=seed, rekey_after=rekey_after)
     change_links(world, loss=loss, duplicate=copies)

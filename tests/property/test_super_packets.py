@@ -14,9 +14,10 @@ from mpbond.core.client import ClientEndpoint, ClientSettings
 from mpbond.core.link import Link, Target
 from mpbond.core.noise import public_key
 from mpbond.core.peers import Peer, Peers
-from mpbond.core.segments import MAXIMUM_PACKET, Unfinished, finish
+from mpbond.core.segments import MAXIMUM_PACKET, finish
 from mpbond.core.server import ServerEndpoint, ServerSettings
 from mpbond.core.transmit import SessionStarted
+from mpbond.core.unfinished import Unfinished
 from tests.oracles import checksums_are_right
 from tests.packets import tcp4
 

@@ -6,6 +6,8 @@ import tracemalloc
 from ipaddress import ip_network
 from random import Random
 
+import pytest
+
 from mpbond.core.client import ClientEndpoint, ClientSettings
 from mpbond.core.link import Link, Target
 from mpbond.core.noise import public_key
@@ -102,6 +104,7 @@ def fill(server, now):
             pass
 
 
+@pytest.mark.python_core
 def test_an_idle_second_of_many_costs_no_more_work_for_each_than_of_few():
     """Calls of Python functions for each client, in ten seconds with nothing but keepalives."""
 

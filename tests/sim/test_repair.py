@@ -231,6 +231,7 @@ def test_packets_that_nobody_can_deliver_are_given_up_after_their_lifetime():
 
 
 @pytest.mark.parametrize("seed", range(1, 4))
+@pytest.mark.python_core
 def test_a_packet_is_sent_at_most_three_times_even_where_half_is_lost(seed):
     world = adaptive(*SIX, seed=seed)
     tries = watch_tries(world)

@@ -207,6 +207,7 @@ def test_what_one_side_has_learned_the_other_shows_as_its_rate_of_receiving(side
     assert whole == pytest.approx(4e6, rel=0.15)
 
 
+@pytest.mark.python_core
 def test_rates_that_hardly_change_are_not_told_again():
     world = world_of(0.030, scheduler="adaptive", rate=2e6)
     told = []

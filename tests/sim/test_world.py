@@ -3,6 +3,8 @@
 import dataclasses
 from ipaddress import ip_interface
 
+import pytest
+
 from bench.links.link import Link
 from bench.links.shape import LinkSpec, Shape
 from bench.sim.world import OVERHEAD, World, damaged
@@ -116,6 +118,7 @@ def test_boxes_with_keys_of_their_own_have_sessions_and_packets_of_their_own():
     assert world.server.entered == 3
 
 
+@pytest.mark.python_core
 def test_timers_of_a_loop_are_exact_or_late_by_half_a_step():
     for step, late in ((0.0, 0.0), (0.001, 0.0005)):
         links = [link_pair(LinkSpec(), 1, index) for index in range(2)]

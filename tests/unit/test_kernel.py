@@ -12,7 +12,7 @@ import pytest
 
 import mpbond
 from mpbond.core import aead, segments, wire
-from mpbond.core.segments import Unfinished
+from mpbond.core.unfinished import Unfinished
 from tests.kernels import compiled
 
 ROOT = Path(__file__).parent.parent.parent
@@ -58,9 +58,15 @@ def said(code, place=ROOT, **environment):
         (ASK, "1", "pure Python (MPBOND_PURE is set) mpbond.core.aead"),
         (
             WITH_A_BROKEN_ONE,
+            "core",
+            "pure Python (the compiled kernel cannot be loaded: libcrypto.so.3: no such file;"
+            " MPBOND_PURE is set) mpbond.core.aead",
+        ),
+        (
+            WITH_A_BROKEN_ONE,
             "",
-            "pure Python (the compiled kernel cannot be loaded: libcrypto.so.3: no such file)"
-            " mpbond.core.aead",
+            "core compiled, batch functions in Python (the compiled kernel cannot be loaded:"
+            " libcrypto.so.3: no such file) mpbond.core.aead",
         ),
     ],
 )
@@ -74,7 +80,60 @@ def test_python_takes_over_where_no_kernel_was_built(tmp_path):
     package = Path(mpbond.__file__).parent
     shutil.copytree(package, tmp_path / "mpbond", ignore=shutil.ignore_patterns("*.so"))
     answer = said(ASK, tmp_path, MPBOND_PURE="0")
-    assert answer == "pure Python (the compiled kernel was not built) mpbond.core.aead"
+    assert answer == (
+        "pure Python (the compiled kernel was not built; the core was not compiled) mpbond.core.aead"
+    )
+
+
+def test_the_core_can_be_left_in_python_alone():
+    answer = said(ASK, MPBOND_PURE="core")
+    assert answer.startswith("batch functions compiled (OpenSSL ")
+    assert answer.endswith(", core in Python (MPBOND_PURE is set) mpbond.native._kernel")
+
+
+WHERE = "import mpbond.core.session as s; print(s.__file__); "
+
+
+def installed(place):
+    """A copy of mpbond as it is installed here."""
+    package = Path(mpbond.__file__).parent
+    shutil.copytree(package, place / "mpbond")
+    return place / "mpbond"
+
+
+def test_the_compiled_core_is_used_where_its_sources_are_still_these(tmp_path):
+    package = installed(tmp_path)
+    answer = said(WHERE + ASK, tmp_path).splitlines()
+    assert answer[0].startswith(str(package / "core" / "session.cpython-"))
+    assert answer[1].startswith("compiled (OpenSSL ")
+
+
+@pytest.mark.parametrize("module", ["session", "rate"])
+def test_a_core_that_was_compiled_of_other_sources_is_not_used(tmp_path, module):
+    package = installed(tmp_path)
+    with (package / "core" / f"{module}.py").open("a") as source:
+        source.write("# changed\n")
+    answer = said(WHERE + ASK, tmp_path).splitlines()
+    assert answer[0] == str(package / "core" / "session.py")
+    assert ", core in Python (the core has changed since it was compiled) " in answer[1]
+
+
+def test_a_compiled_core_that_cannot_be_loaded_is_not_used(tmp_path):
+    package = installed(tmp_path)
+    (library,) = (package / "native").glob("core_*__mypyc*")
+    library.write_bytes(b"no library")
+    answer = said(WHERE + ASK, tmp_path).splitlines()
+    assert answer[0] == str(package / "core" / "session.py")
+    assert "core in Python (the compiled core cannot be loaded: " in answer[1]
+
+
+def test_modules_that_have_lost_their_library_are_not_used(tmp_path):
+    package = installed(tmp_path)
+    (library,) = (package / "native").glob("core_*__mypyc*")
+    library.unlink()
+    answer = said(WHERE + ASK, tmp_path).splitlines()
+    assert answer[0] == str(package / "core" / "session.py")
+    assert ", core in Python (the core was not compiled) " in answer[1]
 
 
 def test_the_compiled_kernel_is_used_where_there_is_one():
@@ -274,11 +333,11 @@ def test_a_key_that_is_let_go_gives_its_memory_back():
 
 
 @pytest.mark.parametrize(
-    ("environment", "compiled_too"),
-    [({}, True), ({"CC": "/bin/false"}, False), ({"CFLAGS": "-I/nowhere -nostdinc"}, False)],
-    ids=["with all it needs", "without a compiler", "without headers"],
+    ("environment", "made"),
+    [({"CC": "/bin/false"}, []), ({"CFLAGS": "-I/nowhere -nostdinc"}, [])],
+    ids=["without a compiler", "without headers"],
 )
-def test_an_installation_goes_on_without_the_compiled_kernel(tmp_path, environment, compiled_too):
+def test_an_installation_goes_on_without_what_is_compiled(tmp_path, environment, made):
     target = tmp_path / "lib"
     done = subprocess.run(
         [
@@ -298,4 +357,6 @@ def test_an_installation_goes_on_without_the_compiled_kernel(tmp_path, environme
     )
     assert done.returncode == 0, done.stderr
     assert (target / "mpbond" / "core" / "kernel.py").exists()
-    assert bool(list((target / "mpbond" / "native").glob("_kernel*.so"))) is compiled_too
+    assert list(target.rglob("*.so")) == made
+    answer = said(ASK, target)
+    assert answer.startswith("pure Python (the compiled kernel was not built")

@@ -6,8 +6,8 @@ from mpbond.core.batch import Batch
 from mpbond.core.builder import Builder
 from mpbond.core.outbound import TRAIN, Outbound
 from mpbond.core.path import Path, PathOptions
-from mpbond.core.segments import Unfinished
 from mpbond.core.stats import Drops
+from mpbond.core.unfinished import Unfinished
 from mpbond.core.wire import DATA_OVERHEAD, SEGMENT, UNORDERED
 from tests.packets import tcp4
 

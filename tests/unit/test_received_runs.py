@@ -4,7 +4,7 @@ from ipaddress import ip_interface
 
 import pytest
 
-from mpbond.core.segments import Unfinished
+from mpbond.core.unfinished import Unfinished
 from tests.packets import tcp4
 from tests.property.test_super_packets import WEB, Network
 

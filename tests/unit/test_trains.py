@@ -7,8 +7,9 @@ from mpbond.core.lanes import Lanes
 from mpbond.core.packet import NORMAL, Packet, SuperPacket
 from mpbond.core.queue import QUANTUM, SendQueue
 from mpbond.core.recovery import PACKET_THRESHOLD, SentLog, SentTrain
-from mpbond.core.segments import Unfinished, cut
+from mpbond.core.segments import cut
 from mpbond.core.stats import Drops, OrderStats
+from mpbond.core.unfinished import Unfinished
 from mpbond.core.wire import DATA, SEGMENT, SEQUENCE_SPACE, is_lone_data, lone_data, lone_runs
 from tests.packets import tcp4
 
