@@ -11,7 +11,7 @@ import click
 
 from bench import keeping, plans, results
 from bench.errors import BenchError
-from bench.micro.twins import twins
+from mpbond import native
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,7 +53,7 @@ CORES = ("pure", "compiled")
 @click.pass_context
 def fast(ctx: click.Context, /, files: tuple[Path, ...], **options: Any) -> None:
     """Measures mpbond and others over plain wires (root), or shows what FILES hold of that."""
-    core = options["core"] or CORES[len(twins()) > 1]
+    core = options["core"] or CORES[native.kernel is not None]
     if files:
         ctx.exit(0 if tell(read(files), core) else PARTLY)
     out: Path | None = options["out"]

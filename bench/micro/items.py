@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from bench.errors import unknown
 from bench.micro.loop import DELAY, PAYLOAD, RATE, SIZE, Flying, Loop, super_packet
-from bench.micro.twins import IN_USE, PYTHON, twins
+from bench.micro.makes import IN_USE, functions
 from mpbond.core.batch import Batch
 from mpbond.core.keys import Keypair
 from mpbond.core.lanes import Lanes
@@ -64,7 +64,7 @@ class Item:
 
     name: str
     batch: int
-    twin: str
+    made: str
     make: Callable[[], Running]
     """Sets it up; NotThereError where the core cannot do it."""
     prepared: bool = False
@@ -72,12 +72,12 @@ class Item:
 
     @property
     def key(self) -> str:
-        """How it is asked for: name/batch/twin."""
-        return f"{self.name}/{self.batch}/{self.twin}"
+        """How it is asked for: name/batch/make."""
+        return f"{self.name}/{self.batch}/{self.made}"
 
 
 def items() -> list[Item]:
-    """Return all there are, twins side by side."""
+    """Return all there are, of the make that this process runs."""
     return list(_items())
 
 
@@ -94,18 +94,17 @@ def select(names: Iterable[str]) -> list[Item]:
 
 def _items() -> Iterator[Item]:
     for batch in BATCHES:
-        yield Item("aes", batch, PYTHON, functools.partial(_aes, batch))
+        yield Item("aes", batch, IN_USE, functools.partial(_aes, batch))
     makes: dict[str, tuple[str, Callable[[Any, int], Running]]] = {
         "seal": ("seal", _seal),
         "open": ("unseal", _open),
         "cut": ("cut", _cut),
         "join": ("join", _join),
     }
+    there = functions()
     for name, (function, make) in makes.items():
         for batch in BATCHES:
-            for twin in twins():
-                if (made := twin.functions.get(function)) is not None:
-                    yield Item(name, batch, twin.name, functools.partial(make, made, batch))
+            yield Item(name, batch, IN_USE, functools.partial(make, there[function], batch))
     for paths in PATHS:
         for batch in BATCHES:
             make_one = functools.partial(_schedule, paths, batch)
@@ -155,7 +154,7 @@ def _seal(seal: Any, batch: int) -> Running:
 def _open(unseal: Any, batch: int) -> Running:
     ours, theirs = _pairs()
     frames = _frames(batch)
-    sealed = dict(twins()[0].functions)["seal"](ours, frames)
+    sealed = functions()["seal"](ours, frames)
     datagrams = [
         (path, number, data) for (path, number, _), data in zip(frames, sealed, strict=True)
     ]
@@ -181,7 +180,7 @@ def _cut(cut: Any, batch: int) -> Running:
 
 def _join(join: Any, batch: int) -> Running:
     whole = super_packet(ADDRESS, batch)
-    segments = [Unfinished(part) for part in dict(twins()[0].functions)["cut"](whole)]
+    segments = [Unfinished(part) for part in functions()["cut"](whole)]
     if len(join(segments)) != 1:
         raise NotThereError("it does not put together what was cut")
 

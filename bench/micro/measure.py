@@ -30,7 +30,8 @@ class Figure:
 
     item: str
     batch: int
-    twin: str
+    made: str
+    """What was compiled: see bench.micro.makes."""
     nanoseconds: float | None = None
     """For a packet."""
     spread: float | None = None
@@ -40,7 +41,7 @@ class Figure:
 
     def text(self) -> str:
         """Return it as one line."""
-        line = f"{self.item:<14} {self.batch:>3}  {self.twin:<9}"
+        line = f"{self.item:<14} {self.batch:>3}  {self.made:<9}"
         if self.skipped is not None:
             return f"{line} skipped: {self.skipped}"
         line += f" {self.nanoseconds:>9,.0f} ns ±{self.spread:<7,.0f}"
@@ -56,7 +57,7 @@ def measure(
     try:
         running = item.make()
     except NotThereError as error:
-        return Figure(item=item.name, batch=item.batch, twin=item.twin, skipped=str(error))
+        return Figure(item=item.name, batch=item.batch, made=item.made, skipped=str(error))
     calls = _calls(running, seconds, clock or time.perf_counter_ns)
     gc.collect()
     gc.freeze()  # what is there stays: a collection should cost what it costs in a daemon
@@ -67,7 +68,7 @@ def measure(
     return Figure(
         item=item.name,
         batch=item.batch,
-        twin=item.twin,
+        made=item.made,
         nanoseconds=statistics.median(found),
         spread=(max(found) - min(found)) / 2,
     )

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from bench import keeping, results
 from bench.__main__ import main
 from bench.fast import run
-from mpbond import native
+from bench.micro.makes import IN_USE
 from tests.unit.test_fast_bounds import result
 
 DOWN = "tcp1_down_cubic"
@@ -23,24 +23,52 @@ def bench(tmp_path, monkeypatch):
 
 def test_single_steps_are_told_a_line_each_and_kept(bench, tmp_path):
     done = bench(
-        *("micro", "--only", "aes,cut/1", "--repetitions", "2", "--seconds", "0.001"),
+        *(
+            "micro",
+            "--make",
+            IN_USE,
+            "--only",
+            "aes,cut/1",
+            "--repetitions",
+            "2",
+            "--seconds",
+            "0.001",
+        ),
         *("--out", "micro.json"),
     )
     assert done.exit_code == 0, done.output
-    wanted = [["aes", "1", "python"], ["aes", "44", "python"], ["cut", "1", "python"]]
-    if native.kernel is not None:
-        wanted.append(["cut", "1", "compiled"])
-    assert [line.split()[:3] for line in done.output.splitlines()] == wanted
+    assert [line.split()[:3] for line in done.output.splitlines()] == [
+        [item, batch, IN_USE] for item, batch in (("aes", "1"), ("aes", "44"), ("cut", "1"))
+    ]
     kept = json.loads((tmp_path / "micro.json").read_text())
-    assert [figure["item"] for figure in kept["figures"]] == [item for item, _, _ in wanted]
+    assert [figure["item"] for figure in kept["figures"]] == ["aes", "aes", "cut"]
     assert all(figure["nanoseconds"] > 0 for figure in kept["figures"])
     assert kept["versions"]["tree"] == results.versions()["tree"]
+
+
+def test_every_make_is_measured_by_a_process_of_its_own(bench, tmp_path, capfd):
+    done = bench(
+        *("micro", "--only", "cut/44", "--repetitions", "1", "--seconds", "0.001"),
+        *("--out", "micro.json"),
+    )
+    assert done.exit_code == 0, done.output
+    made = [line.split()[2] for line in capfd.readouterr().out.splitlines()]
+    assert made == ["python", "kernel", "compiled"]
+    kept = json.loads((tmp_path / "micro.json").read_text())
+    assert [figure["made"] for figure in kept["figures"]] == made
+
+
+def test_an_item_that_is_none_is_an_error_before_anything_is_measured(bench):
+    done = bench("micro", "--only", "sael")
+    assert done.exit_code == 1
+    assert "there is no item 'sael'; did you mean seal" in done.output
 
 
 def test_without_a_counter_no_instructions_are_told(bench, monkeypatch):
     monkeypatch.setattr("bench.micro.instructions.counter", lambda: None)
     done = bench(
-        *("micro", "--only", "aes/1", "--repetitions", "1", "--seconds", "0.001", "--instructions")
+        *("micro", "--make", IN_USE, "--only", "aes/1", "--repetitions", "1"),
+        *("--seconds", "0.001", "--instructions"),
     )
     assert "neither perf's counters nor valgrind is there" in done.output
     assert "instr." not in done.output

@@ -1,12 +1,9 @@
 """Single steps of the fast path: all can be set up and do what they say, and clocks are read right."""
 
-import sys
-from types import SimpleNamespace
-
 import pytest
 
 from bench.errors import BenchError
-from bench.micro import instructions, items, measure, twins
+from bench.micro import instructions, items, makes, measure
 from bench.micro.items import Item, Running
 from bench.micro.loop import PAYLOAD, Loop
 
@@ -43,24 +40,28 @@ def test_the_whole_core_carries_what_is_handed_in():
     assert loop.delivered == 30 * PAYLOAD
 
 
-def test_twins_stand_side_by_side(monkeypatch):
-    calls = []
-    extension = SimpleNamespace(seal=lambda _pair, batch: calls.append(len(batch)))
-    monkeypatch.setitem(sys.modules, "an_extension", extension)
-    monkeypatch.setattr(twins, "EXTENSIONS", (("fast", "an_extension"), ("none", "no_such")))
-    found = items.select(["seal/44", "open/44"])
-    assert [item.key for item in found] == [
-        *("seal/44/python", "seal/44/fast", "open/44/python"),
-    ]
-    assert found[1].make().call() == 44
-    assert calls == [44]
+@pytest.mark.parametrize(
+    ("functions", "core", "name"),
+    [
+        (False, False, "python"),
+        (True, False, "kernel"),
+        (True, True, "compiled"),
+        (False, True, "core"),
+    ],
+)
+def test_a_make_is_named_by_what_is_compiled(functions, core, name):
+    assert makes.make_of(functions=functions, core=core) == name
 
 
-def test_a_twin_that_opens_nothing_is_not_measured(monkeypatch):
-    extension = SimpleNamespace(unseal=lambda _pair, batch: [None] * len(batch))
-    monkeypatch.setitem(sys.modules, "an_extension", extension)
-    monkeypatch.setattr(twins, "EXTENSIONS", (("fast", "an_extension"),))
-    (item,) = items.select(["open/44/fast"])
+def test_every_item_says_which_make_it_is_of():
+    assert {item.made for item in ALL} == {makes.IN_USE}
+    assert items.select(["seal/44"])[0].key == f"seal/44/{makes.IN_USE}"
+
+
+def test_functions_that_open_nothing_are_not_measured(monkeypatch):
+    broken = {**makes.functions(), "unseal": lambda _pair, batch: [None] * len(batch)}
+    monkeypatch.setattr(items, "functions", lambda: broken)
+    (item,) = items.select(["open/44"])
     figure = measure.measure(item, repetitions=1, seconds=0.001)
     assert figure.skipped == "it does not open what was sealed"
     assert "skipped: it does not open" in figure.text()
@@ -134,8 +135,8 @@ def test_instructions_are_read_where_they_were_counted():
 
 
 def test_instructions_of_start_and_set_up_are_taken_off(monkeypatch):
-    item = next(item for item in ALL if item.key == "seal/44/python")
-    told = {"seal/44/python:0": (1_000_000, 0), "seal/44/python:10": (1_440_000, 440)}
+    (item,) = items.select(["seal/44"])
+    told = {f"{item.key}:0": (1_000_000, 0), f"{item.key}:10": (1_440_000, 440)}
     monkeypatch.setattr(instructions, "_by_callgrind", lambda *_: told)
     others = items.select(["ack"])  # cannot be counted
-    assert instructions.count([item, *others], instructions.CALLGRIND) == {"seal/44/python": 1000}
+    assert instructions.count([item, *others], instructions.CALLGRIND) == {item.key: 1000}
