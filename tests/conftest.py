@@ -5,7 +5,7 @@ failing test prints the smallest example and, either way, the `@reproduce_failur
 back; `pytest --hypothesis-seed=N` repeats a whole run. MPBOND_EXAMPLES asks for more examples than the
 usual few.
 
-Tests of the unit ring, and those marked `python_core`, put stand-ins into the core: paths that are none,
+Tests of the rings unit and io, and those marked `python_core`, put stand-ins into the core: paths that are none,
 methods that count. A compiled core takes none, so they ask for the one in Python.
 """
 
@@ -36,11 +36,11 @@ def pytest_collection_modifyitems(items):
     """Refuse tests that this core cannot run, rather than skip or fail them one by one."""
     assert mpbond.core.__path__
     if native.core_absent is None:
-        unit = "tests/unit/"
+        rings = ("tests/unit/", "tests/io/")
         refused = [
             item.nodeid
             for item in items
-            if item.nodeid.startswith(unit) or item.get_closest_marker("python_core")
+            if item.nodeid.startswith(rings) or item.get_closest_marker("python_core")
         ]
         if refused:
             raise pytest.UsageError(
