@@ -10,7 +10,7 @@ it: only then does the initiator surely have it (key confirmation).
 from collections.abc import Sequence
 
 from mpbond.core.aead import CLASSES, Arrival, Buffer, Plain
-from mpbond.core.kernel import Aead
+from mpbond.core.kernel import Aead, Sealer
 from mpbond.core.segments import Cut
 
 CIPHERS = tuple(CLASSES)
@@ -44,8 +44,8 @@ class Keypair:
         now: float,
     ) -> None:
         self.cipher = cipher
-        self.send = Aead(cipher, send_key)
-        self.receive = Aead(cipher, receive_key)
+        self.send: Sealer = Aead(cipher, send_key)
+        self.receive: Sealer = Aead(cipher, receive_key)
         self.local_index = local_index
         self.remote_index = remote_index
         self.created = now

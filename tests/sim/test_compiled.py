@@ -34,6 +34,12 @@ for side in ("client", "server"):
     }
 print(json.dumps(told))
 """
+ASK = """
+from mpbond.core.keys import Keypair
+
+pair = Keypair("AES-256-GCM", bytes(32), bytes(range(32)), 1, 2, 0.0)
+print(type(pair.send).__module__, type(pair.receive).__module__)
+"""
 
 
 def run(seed, pure):
@@ -55,3 +61,17 @@ def test_both_cores_send_and_deliver_the_same_at_the_same_times(seed):
     assert compiled["client"]["arrived"] > 3000
     assert compiled["server"]["arrived"] > 2000
     assert compiled == pure == all_pure
+
+
+@pytest.mark.parametrize(
+    ("pure", "twin"), [("0", "native._kernel"), ("core", "native._kernel"), ("1", "core.aead")]
+)
+def test_either_core_seals_by_the_batch_functions_that_are_in_use(pure, twin):
+    done = subprocess.run(
+        [sys.executable, "-c", ASK],
+        cwd=ROOT,
+        env={**os.environ, "MPBOND_PURE": pure, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split() == [f"mpbond.{twin}"] * 2, done.stderr
