@@ -11,8 +11,9 @@ hold expires. In a lane whose delay is evened out (core.even) a packet whose tur
   packet beyond it: paths are FIFO, so what was sent before on any of them would have come. The caller
   keeps the paths' orders and hands in the smallest, the `frontier`.
 * UNORDERED packets are delivered at once. What comes after its gap was given up is late: it is delivered
-  at once too, since for TCP a late packet is better than a lost one. Every lane remembers the last 2,048
-  sequences, so nothing is delivered twice.
+  at once too, since for TCP a late packet is better than a lost one. Every lane remembers which of the last
+  32,768 sequences have come, so nothing is delivered twice.
+* Packets that came together, one after the other in their lane, are held, and go on, together.
 * Memory is bounded over all lanes; when it is full, nothing waits for its time any more, and if that is not
   enough, the oldest gap of all is given up.
 """
@@ -25,12 +26,17 @@ from mpbond.core.stats import OrderStats
 from mpbond.core.wire import SEQUENCE_SPACE, recover
 
 REMEMBERED_FORWARDS = 32  # ranges per lane that FORWARD has called off and nothing has passed yet
-REMEMBERED = 2048  # sequences per lane for the detection of copies
+REMEMBERED = 1 << 15  # sequences per lane for the detection of copies: .1 s of 4 Gbit/s,
+REMEMBERED_RANGES = 256  # in so many ranges at least, and no more than twice as many
 MAXIMUM_JUMP = 1 << 16  # sequences; after a larger one the lane starts again
-BUFFER_LIMIT = 4 << 20  # bytes over all lanes
+BUFFER_LIMIT = 4 << 20  # bytes over all lanes: 8 ms of 4 Gbit/s
 PACKET_COST = 128  # bytes a held packet costs besides its own
 NEVER = float("inf")
-_MAP_MASK = (1 << REMEMBERED) - 1
+
+Held = tuple[float, float, int, list[bytes]]
+"""Packets with consecutive sequences: when they came, when they are due, what they take, and themselves.
+
+No packet: one that was delivered out of order keeps its place."""
 
 
 class Gap:
@@ -47,15 +53,15 @@ class Gap:
 class Lane:
     """One lane's receiving side. `next` is the lowest sequence neither delivered nor given up."""
 
-    __slots__ = ("forwarded", "gaps", "held", "highest", "next", "seen")
+    __slots__ = ("came", "floor", "forwarded", "gaps", "held", "highest", "next")
 
     def __init__(self) -> None:
         self.next = 0
         self.highest = -1
-        # arrived, due, packet; None: delivered, out of order
-        self.held: dict[int, tuple[float, float, bytes] | None] = {}
+        self.held: dict[int, Held] = {}  # by the first one's sequence
         self.gaps: deque[Gap] = deque()
-        self.seen = 0  # bit i: sequence highest - i has come
+        self.came = RangeSet()
+        self.floor = 0  # below that `came` does not tell
         self.forwarded = RangeSet()  # what will not come, from `next` on
 
 
@@ -120,10 +126,14 @@ class Lanes:
                 self._gapped[number] = lane
             lane.highest = sequence
         if sequence > lane.next:
-            self._hold(lane, sequence, packet, ordered, due, now)
+            if ordered:
+                self._hold(lane, sequence, [packet], due, now)
+            else:
+                self.delivered.append(packet)
+                self._hold(lane, sequence, [], due, now)
             return
         if ordered and (due > now or self._lines):
-            self._pass(number, packet, due, now)
+            self._pass(number, [packet], due, now)
         else:
             self.delivered.append(packet)
         if sequence < lane.next:
@@ -143,26 +153,24 @@ class Lanes:
         lane = self._lanes.get(number)
         if lane is None or self._lines or len(lane.forwarded):
             return False
-        count = len(packets)
         sequence = recover(sequence, lane.highest + 1, SEQUENCE_SPACE)
-        last = sequence + count - 1
-        bits = (1 << count) - 1
-        if sequence > lane.highest:
-            if last - lane.highest >= REMEMBERED or lane.next > lane.highest + 1:
-                return False
-            lane.seen = (lane.seen << last - lane.highest | bits) & _MAP_MASK
-            if sequence > lane.next:
-                self._hold_run(number, lane, sequence, packets, order, now)
-                return True
-        else:
-            if sequence != lane.next or not lane.gaps or last > lane.gaps[0].last:
-                return False
-            bits <<= lane.highest - last
-            if lane.seen & bits or lane.highest - sequence >= REMEMBERED:
-                return False
-            lane.seen |= bits
-        lane.highest = max(lane.highest, last)
-        lane.next += count
+        highest, last = lane.highest, sequence + len(packets) - 1
+        if sequence < lane.next or sequence < lane.floor or highest - sequence >= REMEMBERED:
+            return False
+        if sequence > highest and (lane.next > highest + 1 or last - highest > MAXIMUM_JUMP):
+            return False
+        if not lane.came.take(sequence, last):
+            return False
+        self._forget_old(lane)
+        if sequence > highest:
+            lane.highest = last
+            if sequence > highest + 1:
+                lane.gaps.append(Gap(sequence - 1, order, now))
+                self._gapped[number] = lane
+        if sequence > lane.next:
+            self._hold(lane, sequence, packets, 0.0, now)
+            return True
+        lane.next = last + 1
         self.delivered += packets
         if lane.held or lane.gaps:
             self._advance(number, lane, now)
@@ -195,49 +203,26 @@ class Lanes:
             self._stats.skipped = skipped
 
     def _hold(
-        self, lane: Lane, sequence: int, packet: bytes, ordered: bool, due: float, now: float
+        self, lane: Lane, sequence: int, packets: list[bytes], due: float, now: float
     ) -> None:
-        """Keep a packet beyond a gap; of an unordered one, which goes on, only its place."""
-        self.held_bytes += PACKET_COST
-        if ordered:
-            lane.held[sequence] = (now, due, packet)
-            self.held_bytes += len(packet)
-            self._stats.held += 1
-        else:
-            lane.held[sequence] = None
-            self.delivered.append(packet)
-        if self.held_bytes + self._lines.bytes > self._limit:
-            self.release_due(NEVER)
-            if self.held_bytes > self._limit:
-                self._give_up_oldest(now)
-
-    def _hold_run(
-        self,
-        number: int,
-        lane: Lane,
-        sequence: int,
-        packets: list[bytes],
-        order: int,
-        now: float,
-    ) -> None:
-        """Keep packets beyond all that have come."""
-        if sequence > lane.highest + 1:
-            lane.gaps.append(Gap(sequence - 1, order, now))
-            self._gapped[number] = lane
-        lane.highest = sequence + len(packets) - 1
-        lane.held.update((sequence + at, (now, 0.0, packet)) for at, packet in enumerate(packets))
-        self.held_bytes += sum(map(len, packets)) + len(packets) * PACKET_COST
+        """Keep packets beyond a gap; of an unordered one, which has gone on, only its place."""
+        size = sum(map(len, packets)) + (len(packets) or 1) * PACKET_COST
+        lane.held[sequence] = (now, due, size, packets)
+        self.held_bytes += size
         self._stats.held += len(packets)
         if self.held_bytes + self._lines.bytes > self._limit:
-            self._give_up_oldest(now)
+            self.release_due(NEVER)
+            while self._gapped and self.held_bytes > self._limit:
+                self._give_up_oldest(now)
 
-    def _pass(self, number: int, packet: bytes, due: float, now: float) -> None:
-        """Deliver a packet whose turn it is, at `due` if that is still to come."""
+    def _pass(self, number: int, packets: list[bytes], due: float, now: float) -> None:
+        """Deliver packets whose turn it is, at `due` if that is still to come."""
         lines = self._lines
         if due <= now and not lines:
-            self.delivered.append(packet)
+            self.delivered += packets
             return
-        lines.put(number, packet, due, now, self.delivered)
+        for packet in packets:
+            lines.put(number, packet, due, now, self.delivered)
         if self.held_bytes + lines.bytes > self._limit:
             self.release_due(NEVER)
 
@@ -246,27 +231,31 @@ class Lanes:
         self._stats.restarted += 1
         while lane.gaps:
             self._give_up(number, lane, now)
-        lane.next, lane.highest, lane.seen = sequence, sequence - 1, 0
+        lane.next, lane.highest = sequence, sequence - 1
+        lane.came = RangeSet()
         lane.forwarded = RangeSet()
 
     def _is_new(self, lane: Lane, sequence: int) -> bool:
         """Mark a sequence as seen; False when it is a copy, or too old to tell."""
-        ahead = sequence - lane.highest
-        if ahead > 0:
-            lane.seen = (lane.seen << ahead | 1) & _MAP_MASK if ahead < REMEMBERED else 1
-            return True
-        if -ahead >= REMEMBERED or lane.seen >> -ahead & 1:
+        old = lane.highest - sequence >= REMEMBERED or sequence < lane.floor
+        if old or not lane.came.take(sequence, sequence):
             self._stats.duplicate += 1
             return False
-        lane.seen |= 1 << -ahead
+        self._forget_old(lane)
         return True
+
+    def _forget_old(self, lane: Lane) -> None:
+        """Forget the oldest ranges where losses have made many of them."""
+        came = lane.came
+        if len(came) > 2 * REMEMBERED_RANGES:
+            came.keep_newest(REMEMBERED_RANGES)
+            lane.floor = came.smallest
 
     def _advance(self, number: int, lane: Lane, now: float) -> None:
         """Deliver what follows `next` without a gap, and forget gaps that are behind."""
         while True:
             if lane.next in lane.held:
-                self._let_go(number, lane, lane.next, now)
-                lane.next += 1
+                lane.next += self._let_go(number, lane, lane.next, now)
                 continue
             end = lane.forwarded.end_of(lane.next) if len(lane.forwarded) else None
             if end is None:
@@ -280,25 +269,24 @@ class Lanes:
         if not gaps:
             self._gapped.pop(number, None)
 
-    def _let_go(self, number: int, lane: Lane, sequence: int, now: float) -> None:
-        """Deliver a packet that was held; of one that went on at once, free its place."""
-        item = lane.held.pop(sequence)
-        self.held_bytes -= PACKET_COST
-        if item is not None:
-            arrived, due, packet = item
-            self.held_bytes -= len(packet)
-            self._pass(number, packet, due, now)
-            self._stats.note_hold(now - arrived)
+    def _let_go(self, number: int, lane: Lane, sequence: int, now: float) -> int:
+        """Deliver what was held from a sequence on; return how many places that frees."""
+        arrived, due, size, packets = lane.held.pop(sequence)
+        self.held_bytes -= size
+        if not packets:
+            return 1
+        self._pass(number, packets, due, now)
+        self._stats.note_hold(now - arrived, len(packets))
+        return len(packets)
 
     def _give_up(self, number: int, lane: Lane, now: float) -> None:
         """Skip what is missing of the first gap, delivering what came of it in order."""
         last = lane.gaps[0].last
-        came = sorted(at for at in lane.held if at <= last)
-        called_off = lane.forwarded.count(lane.next, last)
-        called_off -= sum(at in lane.forwarded for at in came) if called_off else 0
-        self._stats.skipped += last - lane.next + 1 - len(came) - called_off
-        for sequence in came:
-            self._let_go(number, lane, sequence, now)
+        missing = last - lane.next + 1 - lane.forwarded.count(lane.next, last)
+        for sequence in sorted([at for at in lane.held if at <= last]):
+            end = sequence + self._let_go(number, lane, sequence, now) - 1
+            missing -= end - sequence + 1 - lane.forwarded.count(sequence, end)
+        self._stats.skipped += missing
         lane.next = last + 1
         self._advance(number, lane, now)
 

@@ -32,6 +32,11 @@ class RangeSet:
         """The largest number in the set; IndexError when it is empty."""
         return self._lasts[-1]
 
+    @property
+    def smallest(self) -> int:
+        """The smallest number in the set; IndexError when it is empty."""
+        return self._firsts[0]
+
     def count(self, first: int, last: int) -> int:
         """How many numbers of first..last are in the set."""
         return sum(
@@ -74,6 +79,32 @@ class RangeSet:
         firsts[low:high] = [first]
         lasts[low:high] = [last]
         return new
+
+    def take(self, first: int, last: int) -> bool:
+        """Add first..last if none of it is in the set; False, and nothing has happened, otherwise."""
+        firsts, lasts = self._firsts, self._lasts
+        if not lasts or first > lasts[-1] + 1:
+            firsts.append(first)
+            lasts.append(last)
+            return True
+        if first > lasts[-1]:
+            lasts[-1] = last
+            return True
+        at = bisect_left(lasts, first)
+        if firsts[at] <= last:
+            return False
+        follows = at > 0 and lasts[at - 1] + 1 == first
+        if firsts[at] > last + 1:
+            if follows:
+                lasts[at - 1] = last
+            else:
+                firsts.insert(at, first)
+                lasts.insert(at, last)
+        elif follows:
+            del firsts[at], lasts[at - 1]
+        else:
+            firsts[at] = first
+        return True
 
     def drop_below(self, number: int) -> None:
         """Forget everything below `number`."""

@@ -25,14 +25,14 @@ class OrderStats:
         self.restarted = 0
         self._histogram = [0] * (len(HOLD_BOUNDS) + 1)
 
-    def note_hold(self, seconds: float) -> None:
-        """Count a packet that was held for `seconds`."""
+    def note_hold(self, seconds: float, count: int = 1) -> None:
+        """Count packets that were held for `seconds`."""
         at = 0
         for bound in HOLD_BOUNDS:
             if seconds <= bound:
                 break
             at += 1
-        self._histogram[at] += 1
+        self._histogram[at] += count
 
     def as_dict(self) -> dict[str, Any]:
         """Return the counters as `status` shows them; the last histogram bucket is above all bounds."""

@@ -11,6 +11,7 @@ operations = st.lists(
     st.one_of(
         additions,
         additions,
+        st.tuples(st.just("take"), st.integers(0, 60), st.integers(0, 4)),
         st.tuples(st.just("drop_below"), st.integers(0, 80)),
         st.tuples(st.just("keep_newest"), st.integers(1, 6)),
     ),
@@ -25,6 +26,13 @@ def test_it_answers_as_a_set_of_numbers_does(operations):
         if name == "add":
             first, more = numbers
             assert fast.add(first, first + more) == naive.add(first, first + more)
+        elif name == "take":
+            first, more = numbers
+            taken = set(range(first, first + more + 1))
+            free = not taken & naive.numbers
+            assert fast.take(first, first + more) == free
+            if free:
+                naive.add(first, first + more)
         else:
             getattr(fast, name)(*numbers)
             getattr(naive, name)(*numbers)
@@ -33,6 +41,7 @@ def test_it_answers_as_a_set_of_numbers_does(operations):
         assert fast.newest(3) == naive.ranges()[::-1][:3]
         if naive.numbers:
             assert fast.largest == max(naive.numbers)
+            assert fast.smallest == min(naive.numbers)
     assert [number in fast for number in range(-1, 100)] == [
         number in naive.numbers for number in range(-1, 100)
     ]

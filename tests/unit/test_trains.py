@@ -3,7 +3,7 @@
 import pytest
 
 from mpbond.core.codel import TARGET
-from mpbond.core.lanes import Lanes
+from mpbond.core.lanes import REMEMBERED_RANGES, Lanes
 from mpbond.core.packet import NORMAL, Packet, SuperPacket
 from mpbond.core.queue import QUANTUM, SendQueue
 from mpbond.core.recovery import PACKET_THRESHOLD, SentLog, SentTrain
@@ -226,3 +226,42 @@ def test_no_run_is_taken_of_which_some_has_come():
     assert not lanes.insert_run(1, 2, [b"2", b"3"], order=2, now=0.0)
     assert not lanes.insert_run(1, 1, [b"1", b"2", b"3"], order=2, now=0.0)
     assert lanes.delivered == [b"0"]
+
+
+def test_runs_within_a_gap_wait_as_they_came_and_leave_in_order():
+    stats = OrderStats()
+    lanes = Lanes(stats)
+    lanes.insert(1, 0, b"0", order=1, ordered=True, now=0.0)
+    for first in (7, 3, 5):  # the last is between what has come, and closes no gap
+        run = [b"%d" % first, b"%d" % (first + 1)]
+        assert lanes.insert_run(1, first, run, order=first, now=0.1)
+    assert not lanes.insert_run(1, 4, [b"4", b"5"], order=4, now=0.1)
+    assert (lanes.delivered, stats.held) == ([b"0"], 6)
+    assert lanes.insert_run(1, 1, [b"1", b"2"], order=2, now=0.2)
+    assert lanes.delivered == [b"%d" % number for number in range(9)]
+    assert (lanes.held_bytes, lanes.has_gaps, stats.skipped) == (0, False, 0)
+
+
+def test_what_is_found_missing_does_not_count_what_waits_as_a_run():
+    stats = OrderStats()
+    lanes = Lanes(stats)
+    lanes.insert(1, 0, b"0", order=1, ordered=True, now=0.0)
+    assert lanes.insert_run(1, 8, [b"8", b"9"], order=8, now=0.0)
+    assert lanes.insert_run(1, 4, [b"4", b"5"], order=4, now=0.0)
+    lanes.release_expired(0.1, 1.0)
+    assert lanes.delivered == [b"0", b"4", b"5", b"8", b"9"]
+    assert stats.skipped == 5
+
+
+def test_a_lane_with_many_holes_forgets_the_oldest_and_delivers_no_copy():
+    stats = OrderStats()
+    lanes = Lanes(stats)
+    for sequence in range(0, 4 * REMEMBERED_RANGES + 8, 2):
+        lanes.insert(1, sequence, b"x", order=sequence, ordered=True, now=0.0)
+        lanes.release_expired(0.0, 0.0)
+    delivered = len(lanes.delivered)
+    lanes.insert(1, 0, b"x", order=1, ordered=True, now=0.0)
+    lanes.insert(1, sequence, b"x", order=1, ordered=True, now=0.0)
+    assert (len(lanes.delivered), stats.duplicate) == (delivered, 2)
+    lanes.insert(1, sequence - 1, b"x", order=1, ordered=True, now=0.0)
+    assert len(lanes.delivered) == delivered + 1
