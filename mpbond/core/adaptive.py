@@ -16,17 +16,17 @@ Tiers: 0 is used always, 1 for what tier 0 cannot carry, 2 when no other is up.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from mpbond.core.path import Path
 from mpbond.core.wire import LANE_COUNT
 
-GUARD = 0.150  # seconds behind the earliest arrival
-OVERFLOW_DELAY = 0.030  # seconds of backlog from which a path of tier 1 is used
-SLACK = 0.002  # seconds of difference that are not worth waiting for
-REPAIR_TIME = 0.030  # seconds on top of a round trip until a lost packet has come again
-LOSSY = 0.1  # share of datagrams lost above which a path repairs nothing that another one could
-NEVER = float("inf")
+GUARD: Final = 0.150  # seconds behind the earliest arrival
+OVERFLOW_DELAY: Final = 0.030  # seconds of backlog from which a path of tier 1 is used
+SLACK: Final = 0.002  # seconds of difference that are not worth waiting for
+REPAIR_TIME: Final = 0.030  # seconds on top of a round trip until a lost packet has come again
+LOSSY: Final = 0.1  # share of datagrams lost above which a path repairs nothing another could
+NEVER: Final = float("inf")
 
 
 class Adaptive:

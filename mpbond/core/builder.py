@@ -4,12 +4,14 @@ Control frames stand first, packets behind them; the last packet needs no length
 last is known only when the datagram is closed, so the heads are written then.
 """
 
+from typing import Final
+
 from mpbond.core.packet import Packet
 from mpbond.core.path import Address, Path
 from mpbond.core.wire import DATA_OVERHEAD, data_head, padding, position
 
-_LENGTH = 2
-_NEXT_OVERHEAD = DATA_OVERHEAD - 3 + _LENGTH  # a further packet: no send order, but a length before
+_LENGTH: Final = 2
+_NEXT_OVERHEAD: Final = DATA_OVERHEAD - 3 + _LENGTH  # a further packet: no send order, but a length
 
 
 class Builder:

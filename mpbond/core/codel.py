@@ -14,10 +14,12 @@ RFC makes up for all of it at once, which here would behead every flow a stall h
 than an INTERVAL overdue is forgiven.
 """
 
-TARGET = 0.100  # seconds of sojourn that are fine
-INTERVAL = 0.500  # seconds: about the longest round trip that is to get its full throughput
-SPARED = 2 * 1514  # bytes: a queue this short is nobody's fault, however slowly it drains
-_MEMORY = 16 * INTERVAL  # seconds for which the last spell's pace of dropping is remembered
+from typing import Final
+
+TARGET: Final = 0.100  # seconds of sojourn that are fine
+INTERVAL: Final = 0.500  # seconds: about the longest round trip that is to get its full throughput
+SPARED: Final = 2 * 1514  # bytes: a queue this short is nobody's fault, however slowly it drains
+_MEMORY: Final = 16 * INTERVAL  # seconds for which the last spell's pace of dropping is remembered
 
 
 class Codel:

@@ -23,28 +23,24 @@ one of them is the largest that an ACK names, the ACK tells delay and rate all t
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, repeat
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from mpbond.core.packet import Packet, Train
 from mpbond.core.ranges import RangeSet
 
-PACKET_THRESHOLD = 3  # RFC 9002, 6.1.1
-MAXIMUM_PACKET_THRESHOLD = 300  # as in Linux
-TIME_THRESHOLD = 9 / 8  # of the RTT; RFC 9002, 6.1.2
-TIME_STEP = 1 / 4  # of the RTT; RFC 8985, 6.2, step 4
-LONGEST_OVERTAKING = (
-    0.060  # seconds that may be added to the threshold in time, where the RTT is less
-)
-TRUE_LOSSES = (
-    16  # round trips with losses, none of them spurious, after which thresholds are halved
-)
-GRANULARITY = 0.001  # seconds
-LOSS_MEMORY = 64  # datagrams over which the share of lost ones is taken
-REMEMBERED_LOST = 256  # datagrams; enough to see a spurious loss come back within an RTT
-REMEMBERED_QUIET = 64  # datagrams that elicit no acknowledgement
+PACKET_THRESHOLD: Final = 3  # RFC 9002, 6.1.1
+MAXIMUM_PACKET_THRESHOLD: Final = 300  # as in Linux
+TIME_THRESHOLD: Final = 9 / 8  # of the RTT; RFC 9002, 6.1.2
+TIME_STEP: Final = 1 / 4  # of the RTT; RFC 8985, 6.2, step 4
+LONGEST_OVERTAKING: Final = 0.060  # seconds the threshold in time may gain, where the RTT is less
+TRUE_LOSSES: Final = 16  # round trips with true losses only, after which thresholds are halved
+GRANULARITY: Final = 0.001  # seconds
+LOSS_MEMORY: Final = 64  # datagrams over which the share of lost ones is taken
+REMEMBERED_LOST: Final = 256  # datagrams; enough to see a spurious loss come back within an RTT
+REMEMBERED_QUIET: Final = 64  # datagrams that elicit no acknowledgement
 
 _SIZE = attrgetter("size")
-_KEPT = 1 - 1 / LOSS_MEMORY
+_KEPT: Final = 1 - 1 / LOSS_MEMORY
 _OVERTAKEN, _OVERDUE, _GIVEN_UP = range(3)  # why a datagram was declared lost
 
 

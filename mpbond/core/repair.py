@@ -14,15 +14,16 @@ parts of the same flows, and a receiver that got one path's after the other's co
 from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
 from itertools import count
+from typing import Final
 
 from mpbond.core.packet import REALTIME, Packet
 from mpbond.core.recovery import Sent
 from mpbond.core.wire import forward_frame
 
-LIFETIME = 1.0  # seconds from the first sending in which a packet is repaired
-REALTIME_LIFETIME = 0.1  # seconds; at least, see `realtime_lifetime`
-MAXIMUM_TRIES = 3
-ITEMS_PER_FRAME = 32
+LIFETIME: Final = 1.0  # seconds from the first sending in which a packet is repaired
+REALTIME_LIFETIME: Final = 0.1  # seconds; at least, see `realtime_lifetime`
+MAXIMUM_TRIES: Final = 3
+ITEMS_PER_FRAME: Final = 32
 
 Waiting = tuple[float, int, int, Packet]
 """A packet with its place: when it left first, its sequence, and when it was wanted, as a serial number."""

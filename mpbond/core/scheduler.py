@@ -11,13 +11,13 @@ The others send at once, by a rule that knows nothing of rates: what is too much
 
 from collections.abc import Sequence
 from math import log
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 from mpbond.core.adaptive import Adaptive, Redundant
 from mpbond.core.flow import mix
 
-CACHE_LIMIT = 1 << 14  # flows
-LAST_TURN = 256  # above every path id
+CACHE_LIMIT: Final = 1 << 14  # flows
+LAST_TURN: Final = 256  # above every path id
 
 
 class Candidate(Protocol):

@@ -13,22 +13,22 @@ everything else stays whole and is finished where it comes in.
 
 from collections.abc import Sequence
 from struct import Struct
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from mpbond.core.flow import TCP, UDP
 from mpbond.core.unfinished import Unfinished
 
-VNET = Struct(
+VNET: Final = Struct(
     "=BBHHHH"
 )  # flags, kind, length of headers, segment size, checksum's start, its place
-NEEDS_CHECKSUM = 1
+NEEDS_CHECKSUM: Final = 1
 NO_CUT, TCP4, TCP6, UDP_CUT = 0, 1, 4, 5  # kinds of VIRTIO_NET_HDR_GSO
-CONGESTED = 0x80  # together with a kind: the segments' first carries CWR
-MAXIMUM_PACKET = 65535  # bytes
-MAXIMUM_DATAGRAMS = 64  # in a run of UDP: what kernels before 6.9 take
+CONGESTED: Final = 0x80  # together with a kind: the segments' first carries CWR
+MAXIMUM_PACKET: Final = 65535  # bytes
+MAXIMUM_DATAGRAMS: Final = 64  # in a run of UDP: what kernels before 6.9 take
 
 _FIN, _PSH, _ACK, _ECE, _CWR = 0x01, 0x08, 0x10, 0x40, 0x80
-_DF = 0x40
+_DF: Final = 0x40
 _U16, _U32 = Struct(">H"), Struct(">I")
 _PLACES = {TCP: 16, UDP: 6}  # of the checksum in a transport header
 

@@ -22,22 +22,27 @@ The acknowledgements of a slow download inside some other tunnel cannot always b
 gain little by it, and take little: what passes here is small by definition.
 """
 
-SMALL = 400  # bytes of a packet
-RATE = 32_000.0  # bytes per second: 256 kbit/s
-FASTEST, SLOWEST = 0.005, 0.100  # seconds between packets
-PAUSE = 0.2  # seconds
-FORGOTTEN = 10.0  # seconds
-NEEDED = 10  # packets
-MOST_NEEDED = 640  # packets: 13 s of voice
-GAIN = 1 / 32  # of the moving averages
-SLACK = 0.001  # seconds: what a spacing may vary by because of timers alone
-ENTER, STAY = 0.4, 0.55  # share of the spacing: mean deviation; at random (Poisson) it is 0.74
-LIMIT = 4096  # flows watched at once
+from typing import Final
 
-HTTPS = 443
-_LONG_HEADER, _FIXED_BIT, _FORM = 0x80, 0x40, 0xC0
+SMALL: Final = 400  # bytes of a packet
+RATE: Final = 32_000.0  # bytes per second: 256 kbit/s
+FASTEST: Final = 0.005  # seconds between packets
+SLOWEST: Final = 0.100
+PAUSE: Final = 0.2  # seconds
+FORGOTTEN: Final = 10.0  # seconds
+NEEDED: Final = 10  # packets
+MOST_NEEDED: Final = 640  # packets: 13 s of voice
+GAIN: Final = 1 / 32  # of the moving averages
+SLACK: Final = 0.001  # seconds: what a spacing may vary by because of timers alone
+ENTER: Final = 0.4  # share of the spacing: mean deviation; at random (Poisson) it is 0.74
+STAY: Final = 0.55
+LIMIT: Final = 4096  # flows watched at once
+
+HTTPS: Final = 443
+_LONG_HEADER: Final = 0x80
+_FIXED_BIT: Final = 0x40
 _QUIC_VERSIONS = (b"\0\0\0\x01", b"\x6b\x33\x43\xcf")  # RFC 9000, RFC 9369
-_TURN_FORM = 0x40  # of the first byte's upper half: channels 0x4000 to 0x4FFF (RFC 8656)
+_TURN_FORM: Final = 0x40  # of the first byte's upper half: channels 0x4000 to 0x4FFF (RFC 8656)
 
 
 class _Flow:

@@ -1,11 +1,11 @@
 """What the core hands out: `Transmit`s to send, and rare events. Packets never become events."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from mpbond.core.path import Address
 
-MAXIMUM_SEGMENTS = 64  # datagrams in one sendmsg: what kernels before 6.9 take
+MAXIMUM_SEGMENTS: Final = 64  # datagrams in one sendmsg: what kernels before 6.9 take
 
 
 class Transmit(NamedTuple):

@@ -19,44 +19,50 @@ counts the datagram as dropped and goes on.
 
 import struct
 from struct import Struct
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-HEADER = Struct(">BBII")
-HEADER_SIZE = HEADER.size
-TAG_SIZE = 16
+HEADER: Final = Struct(">BBII")
+HEADER_SIZE: Final = 10
+TAG_SIZE: Final = 16
 
 PADDING, ACK, PING, ORDER, FORWARD, PATH, CONTROL, CLOSE = range(8)
 STREAM, ETHERNET, PARITY = 8, 9, 10  # reserved for later versions, skipped by this one
-DATA, HAS_LENGTH = 0x80, 0x40
-UNORDERED, CSUM_PARTIAL, SEGMENT, LAST, FIRST_PART, LAST_PART = 0x20, 0x10, 0x08, 0x04, 0x02, 0x01
+DATA: Final = 0x80
+HAS_LENGTH: Final = 0x40
+UNORDERED: Final = 0x20
+CSUM_PARTIAL: Final = 0x10
+SEGMENT: Final = 0x08
+LAST: Final = 0x04
+FIRST_PART: Final = 0x02
+LAST_PART: Final = 0x01
 
-LANE_COUNT = 1024
-SEQUENCE_BITS = 22
-SEQUENCE_SPACE = 1 << SEQUENCE_BITS
-ORDER_SPACE = 1 << 24
-DATA_OVERHEAD = 8  # type, send order, position: what a lone full-size packet costs inside the seal
-MINIMUM_PAYLOAD = 32  # bytes; some carriers' NATs drop smaller datagrams
+LANE_COUNT: Final = 1024
+SEQUENCE_BITS: Final = 22
+SEQUENCE_SPACE: Final = 1 << SEQUENCE_BITS
+ORDER_SPACE: Final = 1 << 24
+DATA_OVERHEAD: Final = 8  # type, send order, position: what a lone packet costs inside the seal
+MINIMUM_PAYLOAD: Final = 32  # bytes; some carriers' NATs drop smaller datagrams
 
-MAXIMUM_CLOSE_TEXT = 100  # bytes
-MAXIMUM_RANGES = 32
-MAXIMUM_ACK_DELAY = 0xFFFF * 16e-6  # seconds; this value says "too long to be an RTT sample"
+MAXIMUM_CLOSE_TEXT: Final = 100  # bytes
+MAXIMUM_RANGES: Final = 32
+MAXIMUM_ACK_DELAY: Final = 0xFFFF * 16e-6  # seconds; this value says "too long to be an RTT sample"
 
 REPAIRS, UNTOLD = 0x8000, 0x7FFF  # in an ACK's hold: a flag, and the value that says nothing
 
 CHALLENGE, CHALLENGE_RESPONSE, STATUS, ABANDON = range(4)  # kinds of PATH
 CLOSE_SHUTDOWN, CLOSE_REPLACED, CLOSE_REVOKED = range(1, 4)
 
-_FRAME = Struct(">BH")
-_ACK_HEAD = Struct(">HHB")
-_ACK_BLOCK = Struct(">BIIHB")
-_FORWARD_ITEM = Struct(">II")
-_STATUS = Struct(">HBBHfI")
-_U32 = Struct(">I")
-_DATA_FIRST = Struct(">BHBI")  # type, order high, order low, position
-_DATA_FIRST_WORDS = Struct(">II")  # the same
-_DATA_FIRST_LENGTH = Struct(">BHHBI")
-_DATA_NEXT = Struct(">BI")
-_DATA_NEXT_LENGTH = Struct(">BHI")
+_FRAME: Final = Struct(">BH")
+_ACK_HEAD: Final = Struct(">HHB")
+_ACK_BLOCK: Final = Struct(">BIIHB")
+_FORWARD_ITEM: Final = Struct(">II")
+_STATUS: Final = Struct(">HBBHfI")
+_U32: Final = Struct(">I")
+_DATA_FIRST: Final = Struct(">BHBI")  # type, order high, order low, position
+_DATA_FIRST_WORDS: Final = Struct(">II")  # the same
+_DATA_FIRST_LENGTH: Final = Struct(">BHHBI")
+_DATA_NEXT: Final = Struct(">BI")
+_DATA_NEXT_LENGTH: Final = Struct(">BHI")
 
 
 class WireError(Exception):
