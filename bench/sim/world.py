@@ -344,9 +344,11 @@ def _singles(transmit: Transmit) -> list[Transmit]:
         return [transmit]
     assert transmit.numbers is not None
     path_id, numbers = transmit.numbers
+    whole, size = b"".join(transmit.buffers), transmit.segment_size
+    datagrams = [whole[at : at + size] for at in range(0, len(whole), size)]
     return [
-        transmit._replace(buffers=[buffer], segment_size=None, numbers=(path_id, (number,)))
-        for buffer, number in zip(transmit.buffers, numbers, strict=True)
+        transmit._replace(buffers=[datagram], segment_size=None, numbers=(path_id, (number,)))
+        for datagram, number in zip(datagrams, numbers, strict=True)
     ]
 
 
