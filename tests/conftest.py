@@ -5,8 +5,8 @@ failing test prints the smallest example and, either way, the `@reproduce_failur
 back; `pytest --hypothesis-seed=N` repeats a whole run. MPBOND_EXAMPLES asks for more examples than the
 usual few.
 
-Tests of the rings unit and io, and those marked `python_core`, put stand-ins into the core: paths that are none,
-methods that count. A compiled core takes none, so they ask for the one in Python.
+Tests of the rings unit and io, and those marked `python_core`, put stand-ins into the core: paths that are
+none, methods that count. A compiled core takes none, so they ask for the one in Python.
 """
 
 import os

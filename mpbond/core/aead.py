@@ -115,21 +115,24 @@ class Aead:
         lane: int,
         sequence: int,
         order: int,
-        cut: Cut,
+        source: Cut | list[bytes],
         first: int,
         count: int,
     ) -> bytes:
-        """Seal segments of a super-packet, each alone in its datagram, as one buffer.
+        """Seal packets, or segments of a super-packet, each alone in its datagram, as one buffer.
 
         Number, lane sequence and send order are the first one's; the others count up from it. Raises
-        IndexError where there are not so many segments.
+        IndexError where there are not so many, and ValueError unless all are equally long but the last,
+        which may be shorter.
         """
-        if first < 0 or count < 0 or first + count > cut.count:
-            raise IndexError("a packet has no such segments")
-        segments = cut.segments(first, count)
+        there = len(source) if isinstance(source, list) else source.count
+        if first < 0 or count < 0 or first + count > there:
+            raise IndexError("there are no such packets")
+        taken = slice(first, first + count)
+        packets = source[taken] if isinstance(source, list) else source.segments(first, count)
         run = [
             (lone_data(flags, lane, sequence + at, order + at), data)
-            for at, data in enumerate(segments)
+            for at, data in enumerate(packets)
         ]
         return self.seal_run(index, path_id, number, run)
 

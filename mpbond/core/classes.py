@@ -12,32 +12,40 @@ Marks are believed with measure: they come from anywhere on the internet, and wh
 everything else. A flow that has a real-time mark and yet sends more than `MARKED_RATE` is treated as if it
 had none until it has calmed down. A rule is believed always.
 
-The common case, a full-size TCP segment, is decided by a few bytes of its header.
+The common case, a full-size TCP segment, is decided by a few bytes of its header; and of packets that come
+together, one speaks for those like it behind it, where its length tells that only headers count (`alike`).
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 from mpbond.core.flow import TCP, UDP, locate
 from mpbond.core.packet import ACKNOWLEDGEMENT, BULK, KINDS, NORMAL, REALTIME
 from mpbond.core.rules import Rule, RuleTable
 from mpbond.core.steady import SteadyFlows
+from mpbond.core.unfinished import Unfinished
 
-MARKED_RATE = 500_000.0  # bytes per second: several calls with pictures
-MARKED_BURST = 48_000.0  # bytes at once
-MARKED_LIMIT = 1024  # flows with a real-time mark
-DNS = 53
-DNS_SIZE = 512  # bytes of content (RFC 1035)
+MARKED_RATE: Final = 500_000.0  # bytes per second: several calls with pictures
+MARKED_BURST: Final = 48_000.0  # bytes at once
+MARKED_LIMIT: Final = 1024  # flows with a real-time mark
+DNS: Final = 53
+DNS_SIZE: Final = 512  # bytes of content (RFC 1035)
+LONG: Final = 640  # bytes from which only headers tell: no DNS, no acknowledgement, no call
 
-_MARKS = [NORMAL] * 64
+_MARKS: Final = [NORMAL] * 64
 for _dscp in (40, 44, 46, 48, 56):  # CS5, VOICE-ADMIT (RFC 5865), EF, CS6, CS7
     _MARKS[_dscp] = REALTIME
 for _dscp in (1, 8):  # LE (RFC 8622), CS1
     _MARKS[_dscp] = BULK
 
-_FIN, _SYN, _RST, _ACK = 0x01, 0x02, 0x04, 0x10
-_PURE = _FIN | _SYN | _RST | _ACK
-_LARGEST_TCP_HEADER = 60
-_PLAIN: tuple[tuple[int, str | None], ...] = tuple((kind, None) for kind in range(len(KINDS)))
+_FIN: Final = 0x01
+_SYN: Final = 0x02
+_RST: Final = 0x04
+_ACK: Final = 0x10
+_STREAMS: Final = frozenset((TCP, UDP))
+_PURE: Final = _FIN | _SYN | _RST | _ACK
+_LARGEST_TCP_HEADER: Final = 60
+_PLAIN: Final[list[tuple[int, str | None]]] = [(kind, None) for kind in range(len(KINDS))]
 
 
 class Classes:
@@ -92,6 +100,52 @@ class Classes:
         self._packets[kind] += 1
         self._bytes[kind] += size
         return answer
+
+    def alike(self, packets: list[bytes], at: int) -> int:
+        """Return where those end that follow a packet in its flow and class, as long as it but for the last.
+
+        The one at `at` has been classed, and is not `REALTIME`.
+        """
+        first = packets[at]
+        size, stop = len(first), at + 1
+        if size < LONG or stop == len(packets):
+            return stop
+        if first[0] == 0x45 and not (first[6] & 0x3F or first[7]):
+            mark, protocol = first[1] >> 2, first[9]
+            fixed, addresses, transport = 10, 12, 20  # between them is a checksum
+        elif first[0] >> 4 == 6:
+            mark, protocol = (first[0] & 0x0F) << 2 | first[1] >> 6, first[6]
+            fixed = addresses = 8
+            transport = 40
+        else:
+            return stop
+        if protocol not in _STREAMS or _MARKS[mark] == REALTIME:
+            return stop
+        ports, flags = transport + 4, transport + 13 if protocol == TCP else 0
+        service, form, ends = first[:2], first[6:fixed], first[addresses:ports]
+        kind = type(first)
+        while stop < len(packets):
+            packet = packets[stop]
+            length = len(packet)
+            if (
+                not LONG <= length <= size
+                or packet[addresses:ports] != ends
+                or packet[:2] != service
+                or packet[6:fixed] != form
+                or (flags and packet[flags] & _SYN)
+                or type(packet) is not kind
+                or (isinstance(packet, Unfinished) and packet.segment_size)
+            ):
+                break
+            stop += 1
+            if length < size:
+                break
+        return stop
+
+    def count(self, kind: int, packets: int, size: int) -> None:
+        """Count packets, of `size` bytes together, that another has spoken for."""
+        self._packets[kind] += packets
+        self._bytes[kind] += size
 
     def _by_content(
         self, packet: bytes, dscp: int, protocol: int, at: int, flow: int, now: float

@@ -43,12 +43,12 @@ class Sealer(Protocol):
         lane: int,
         sequence: int,
         order: int,
-        cut: Cut,
+        source: Cut | list[bytes],
         first: int,
         count: int,
         /,
     ) -> bytes:
-        """Seal segments of a super-packet, each alone in its datagram, in one buffer."""
+        """Seal packets, or segments of a super-packet, each alone in its datagram."""
 
     def open(self, batch: Sequence[tuple[int, int, Buffer]], /) -> list[bytes | None]:
         """Open datagrams into frames."""

@@ -110,16 +110,16 @@ def seal_train(
     path_id: int,
     number: int,
     place: tuple[int, int, int, int],
-    cut: Cut,
+    source: Cut | list[bytes],
     first: int,
     count: int,
 ) -> bytes:
-    """Seal `count` segments of a super-packet from `first` on, each alone in its datagram, in one buffer.
+    """Seal `count` packets of a series from `first` on, each alone in its datagram, in one buffer.
 
     `place` is the first one's flags, lane, lane sequence and send order; its packet number is `number`.
     """
     pair.sent += count
-    return pair.send.seal_train(pair.remote_index, path_id, number, *place, cut, first, count)
+    return pair.send.seal_train(pair.remote_index, path_id, number, *place, source, first, count)
 
 
 def unseal(pair: Keypair, batch: Sequence[tuple[int, int, Buffer]]) -> list[bytes | None]:

@@ -8,7 +8,7 @@ in `unused`: what they carry says nothing of their rate.
 
 from array import array
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from mpbond.core.adaptive import Adaptive, Redundant
 from mpbond.core.batch import Batch
@@ -16,7 +16,7 @@ from mpbond.core.bucket import TokenBucket
 from mpbond.core.classes import Classes
 from mpbond.core.even import EvenDelay
 from mpbond.core.flow import flow_hash
-from mpbond.core.packet import ACKNOWLEDGEMENT, REALTIME, Packet, SuperPacket, Train
+from mpbond.core.packet import ACKNOWLEDGEMENT, REALTIME, Packet, Run, Series, SuperPacket, Train
 from mpbond.core.path import Path
 from mpbond.core.queue import SendQueue
 from mpbond.core.repair import MAXIMUM_TRIES, Repair
@@ -26,16 +26,16 @@ from mpbond.core.stats import Drops, Meter
 from mpbond.core.unfinished import Unfinished
 from mpbond.core.wire import DATA_OVERHEAD, LANE_COUNT, SEGMENT, SEQUENCE_SPACE, UNORDERED
 
-TRAIN = 0.002  # seconds of a path's time that segments of one super-packet may take together
+TRAIN: Final = 0.002  # seconds of a path's time that packets of one series may take together
 COPY_RATE, COPY_BURST = 16_000.0, 8_000.0  # bytes per second of copies that are always allowed
-COPY_SHARE = 0.1  # of a path's rate that copies may take beyond that
-LEARNING = 2.0  # seconds from a start in which the queue drops nothing
-IDLE = 1.0  # seconds with nothing to send after which sending starts anew
-RETRY = 0.010  # seconds after which waiting packets are looked at again, whatever happens
-PACE_STEP = 0.001  # seconds between two wake-ups for the sake of pacing, at least
+COPY_SHARE: Final = 0.1  # of a path's rate that copies may take beyond that
+LEARNING: Final = 2.0  # seconds from a start in which the queue drops nothing
+IDLE: Final = 1.0  # seconds with nothing to send after which sending starts anew
+RETRY: Final = 0.010  # seconds after which waiting packets are looked at again, whatever happens
+PACE_STEP: Final = 0.001  # seconds between two wake-ups for the sake of pacing, at least
 MINIMUM_QUEUE, MAXIMUM_QUEUE = 256_000, 8_000_000  # bytes that may wait
-QUEUE_TIME = 1.0  # seconds of the learned sum that may wait
-REALTIME_MEMORY = 5.0  # seconds for which a path stays quick after a real-time packet
+QUEUE_TIME: Final = 1.0  # seconds of the learned sum that may wait
+REALTIME_MEMORY: Final = 5.0  # seconds for which a path stays quick after a real-time packet
 
 
 class Outbound:
@@ -78,23 +78,31 @@ class Outbound:
         if now - self._last_busy > IDLE:
             self._busy_since = now
         self._last_busy = now
-        seed, queue, classify = self._seed, self.queue, self.classes.classify
-        for data in packets:
-            flow = flow_hash(data, seed)
-            kind, scheduler = classify(data, flow, now)
-            if type(data) is Unfinished:
-                self._enqueue_unfinished(data, flow, kind, now, scheduler)
+        queue, classes, at = self.queue, self.classes, 0
+        while at < len(packets):
+            data = packets[at]
+            flow = flow_hash(data, self._seed)
+            kind, scheduler = classes.classify(data, flow, now)
+            if isinstance(data, Unfinished) and data.segment_size:
+                self._enqueue_whole(data, flow, kind, now, scheduler)
+                at += 1
+                continue
+            end = at + 1 if kind == REALTIME else classes.alike(packets, at)
+            if end - at > 1:
+                run = Run(packets[at:end], flow, kind, now, scheduler)
+                classes.count(kind, end - at - 1, run.total - len(data))
+                queue.push(run)
             else:
-                queue.push(Packet(data, flow, kind, now, scheduler))
+                packet = Packet(data, flow, kind, now, scheduler)
+                if isinstance(data, Unfinished):
+                    packet.flags = SEGMENT
+                queue.push(packet)
+            at = end
 
-    def _enqueue_unfinished(
+    def _enqueue_whole(
         self, data: Unfinished, flow: int, kind: int, now: float, scheduler: str | None
     ) -> None:
-        if not data.segment_size:
-            packet = Packet(data, flow, kind, now, scheduler)
-            packet.flags = SEGMENT
-            self.queue.push(packet)
-            return
+        """Enqueue a super-packet."""
         whole = SuperPacket(data, flow, kind, now, scheduler)
         if kind != REALTIME:
             self.queue.push(whole)
@@ -213,7 +221,7 @@ class Outbound:
             if current is not None and not scheduler.per_flow and batch.fits(packet, current):
                 path = current
             else:
-                size = packet.size if isinstance(packet, SuperPacket) else len(packet.data)
+                size = packet.size if isinstance(packet, Series) else len(packet.data)
                 at = scheduler.choose(paths, packet.flow, size, queue.backlog() * queue.flows)
                 if at is None:
                     if isinstance(scheduler, Adaptive) and scheduler.full:
@@ -221,7 +229,7 @@ class Outbound:
                     queue.pass_over()
                     continue
                 path = paths[at]
-            if isinstance(packet, SuperPacket) and type(scheduler) is Adaptive:
+            if isinstance(packet, Series) and type(scheduler) is Adaptive:
                 at = paths.index(path)
                 if self._add_train(batch, packet, path, scheduler.room(at), now):
                     current = path
@@ -238,15 +246,13 @@ class Outbound:
                     if other is not path and scheduler.room(at) > 0:
                         self._copy(batch, taken, other)
 
-    def _add_train(
-        self, batch: Batch, packet: SuperPacket, path: Path, room: float, now: float
-    ) -> bool:
-        """Let more than one segment of a super-packet leave as a train, if that takes next to no time.
+    def _add_train(self, batch: Batch, packet: Series, path: Path, room: float, now: float) -> bool:
+        """Let more than one packet of a series leave as a train, if that takes next to no time.
 
         What CoDel has to judge goes first, alone.
         """
         size = packet.size + DATA_OVERHEAD
-        count = int(min(room, TRAIN * path.rate.rate) / size)
+        count = min(packet.left, int(min(room, TRAIN * path.rate.rate) / size))
         if count < 2 or not path.room < 2 * size <= 2 * path.room:
             return False  # several fit into one datagram, or not even one does
         train = self.queue.take_train(count, now)

@@ -21,21 +21,22 @@ queue lasts; thus a flow never stands in two queues, and its order is kept.
 
 from collections import deque
 from heapq import heapify, heappop, heappush, heapreplace
+from typing import Final
 
 from mpbond.core.codel import SPARED, TARGET, Codel
 from mpbond.core.ecn import mark_ce
-from mpbond.core.packet import BULK, REALTIME, Packet, SuperPacket, Train
+from mpbond.core.packet import BULK, REALTIME, Packet, Run, Series, Train
 from mpbond.core.stats import Drops
 
-LIMIT = 1 << 20  # bytes, until somebody knows better
-REALTIME_LIMIT = 1 << 16  # bytes
-MAXIMUM_PACKETS = 1 << 16  # that wait: tiny ones cost more memory than their bytes
-MAXIMUM_FLOWS = 4096  # with a queue of their own
-SHARED = 1024  # queues for flows beyond that
-IDLE_FLOWS = 256  # kept when nothing waits: most will have something again at once
-QUANTUM = 1514  # bytes: a full-size packet
-BULK_QUANTUM = QUANTUM // 8  # of a flow that asks to stand back (RFC 8622)
-_SMOOTHING = 1 / 16
+LIMIT: Final = 1 << 20  # bytes, until somebody knows better
+REALTIME_LIMIT: Final = 1 << 16  # bytes
+MAXIMUM_PACKETS: Final = 1 << 16  # that wait: tiny ones cost more memory than their bytes
+MAXIMUM_FLOWS: Final = 4096  # with a queue of their own
+SHARED: Final = 1024  # queues for flows beyond that
+IDLE_FLOWS: Final = 256  # kept when nothing waits: most will have something again at once
+QUANTUM: Final = 1514  # bytes: a full-size packet
+BULK_QUANTUM: Final = QUANTUM // 8  # of a flow that asks to stand back (RFC 8622)
+_SMOOTHING: Final = 1 / 16
 
 
 class Flow(Codel):
@@ -97,9 +98,9 @@ class SendQueue:
             self._shed()
 
     def push(self, packet: Packet) -> None:
-        """Append a packet to its flow, or to the real-time ones; no super-packet is one of these."""
+        """Append a packet to its flow, or to the real-time ones; no series is one of these."""
         size, count = len(packet.data), 1
-        if isinstance(packet, SuperPacket):
+        if isinstance(packet, Series):
             size, count = packet.total, packet.left
         self.bytes += size
         self._count += count
@@ -138,7 +139,7 @@ class SendQueue:
     def take(self, now: float) -> Packet | None:
         """Remove the packet whose turn it is; CoDel may drop it and return a later one of its flow.
 
-        Of a super-packet that is the next segment.
+        Of a series that is the next one.
         """
         flow = self._turn or self._select()
         if flow is None:
@@ -146,7 +147,7 @@ class SendQueue:
         packets = flow.packets
         while True:
             packet = packets[0]
-            if isinstance(packet, SuperPacket):
+            if isinstance(packet, Series):
                 whole, packet = packet, packet.take()
                 if not whole.left:
                     packets.popleft()
@@ -174,10 +175,10 @@ class SendQueue:
         return packet
 
     def take_train(self, limit: int, now: float) -> Train | None:
-        """Remove up to `limit` segments of the super-packet whose turn it is, as one.
+        """Remove up to `limit` packets of the series whose turn it is, as one.
 
         That may be more than is its flow's turn; the others make up for it. None if CoDel has to judge
-        each, or if it is no super-packet: then `take`, and see `take_more`.
+        each, or if it is no series: then `take`, and see `take_more`.
         """
         flow = self._turn or self._select()
         if flow is None:
@@ -185,17 +186,17 @@ class SendQueue:
         whole = flow.packets[0]
         sojourn = now - whole.queued
         calm = sojourn < TARGET or flow.bytes <= SPARED or not self.may_drop
-        if not calm or not isinstance(whole, SuperPacket):
+        if not calm or not isinstance(whole, Series):
             return None
         flow.above = 0.0
         self.sojourn += (sojourn - self.sojourn) * _SMOOTHING
         return self._cut_off(flow, whole, limit)
 
     def take_more(self, limit: int) -> Train | None:
-        """Remove up to `limit` more segments of the super-packet that `take` has just begun."""
+        """Remove up to `limit` more packets of the series that `take` has just begun."""
         flow = self._taken
         whole = flow.packets[0] if flow is not None and flow.packets else None
-        if flow is None or not isinstance(whole, SuperPacket):
+        if flow is None or not isinstance(whole, Series):
             return None
         return self._cut_off(flow, whole, limit)
 
@@ -239,7 +240,7 @@ class SendQueue:
         self._passed_new.clear()
         self._passed_old.clear()
 
-    def _cut_off(self, flow: Flow, whole: SuperPacket, limit: int) -> Train:
+    def _cut_off(self, flow: Flow, whole: Series, limit: int) -> Train:
         train = whole.take_train(limit)
         size = train.total
         flow.bytes -= size
@@ -313,10 +314,15 @@ class SendQueue:
                     return
                 self._drops["realtime_full"] += 1
                 continue
-            packet = flow.packets.popleft()
-            size, count = len(packet.data), 1
-            if isinstance(packet, SuperPacket):
-                size, count = packet.total, packet.left
+            packet = flow.packets[0]
+            if isinstance(packet, Run) and packet.left > 1:
+                size, count = packet.size, 1
+                packet.skip()
+            else:
+                size, count = len(packet.data), 1
+                if isinstance(packet, Series):
+                    size, count = packet.total, packet.left
+                flow.packets.popleft()
             flow.bytes -= size
             self.bytes -= size
             self._count -= count

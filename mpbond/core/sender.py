@@ -10,6 +10,7 @@ that what is lost will be repaired or called off.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from mpbond.core.acks import return_paths
 from mpbond.core.adaptive import Adaptive
@@ -39,16 +40,14 @@ from mpbond.core.wire import (
     order_frame,
 )
 
-MAXIMUM_HOLD = 0.5  # seconds
-HOLD_MARGIN = 0.030  # seconds
-RETURN_PING_INTERVAL = 0.1  # seconds between eliciting datagrams on a return path
-MARKER_INTERVAL = 0.010  # seconds between send-order markers on an idle path
-CONTROL_SIZE = 256  # bytes an unproven address must be good for before it gets anything
-PROBE_INTERVAL = (
-    0.1  # seconds without data after which a path is asked how it is, while others carry some
-)
-MAXIMUM_BATCH = 65_000  # bytes that one sendmsg takes
-NEVER = float("inf")
+MAXIMUM_HOLD: Final = 0.5  # seconds
+HOLD_MARGIN: Final = 0.030  # seconds
+RETURN_PING_INTERVAL: Final = 0.1  # seconds between eliciting datagrams on a return path
+MARKER_INTERVAL: Final = 0.010  # seconds between send-order markers on an idle path
+CONTROL_SIZE: Final = 256  # bytes an unproven address must be good for before it gets anything
+PROBE_INTERVAL: Final = 0.1  # seconds without data, while others carry some, until a path is asked
+MAXIMUM_BATCH: Final = 65_000  # bytes that one sendmsg takes
+NEVER: Final = float("inf")
 _PING = frame(PING)
 
 
@@ -342,7 +341,7 @@ class Sender:
     def _fill_train(
         self, path: Path, train: Train, pair: Keypair, groups: "list[_Group]", now: float
     ) -> None:
-        """Put each segment of a train into a datagram of its own, and seal them."""
+        """Put each packet of a train into a datagram of its own, and seal them."""
         path_id, left = path.id, train.count
         number, order = path.sent.next_number, self._order + 1
         first, sequence = train.first, train.sequence
@@ -352,12 +351,12 @@ class Sender:
         self._order = path.order_sent = self._order + left
         path.order_time = now
         path.planned = 0
-        head = (path.socket, path.remote, self._mark(train.whole))
+        head = (path.socket, path.remote, self._mark(train.head))
         while left:
             group = _group_for(groups, head, path_id, number, size, several=left > 1)
             count = min(left, group.room)
             place = (train.flags, train.lane, sequence % SEQUENCE_SPACE, order)
-            sealed = seal_train(pair, path_id, number, place, train.cut, first, count)
+            sealed = seal_train(pair, path_id, number, place, train.source, first, count)
             left -= count
             group.add(sealed, count, size if left else last)
             number += count

@@ -1,7 +1,7 @@
 /* Runs of datagrams in one buffer, as UDP's offloads take and give them (mpbond.core.aead).
  *
- * A train goes from the super-packet straight into the buffer that is sent: each segment is written
- * behind its header and enciphered there. On the way back packets that came alone in their datagrams,
+ * A train goes from the super-packet, or the packets, straight into the buffer that is sent: each is
+ * written behind its header and enciphered there. On the way back packets that came alone in their datagrams,
  * one after the other, are one result.
  */
 
@@ -93,14 +93,19 @@ struct train {
     uint64_t index, path_id, number, flags, lane, sequence, order;
 };
 
-static bool seal_segment(struct aead *self, const struct train *train, const struct cut *cut,
-                         size_t index, size_t turn, uint8_t *at, size_t *size)
+static void write_lone_head(const struct train *train, size_t turn, uint8_t *frames)
 {
-    uint8_t *frames = at + HEADER_SIZE;
     uint32_t order = (uint32_t)(train->order + turn) & ORDER_MASK;
     uint32_t sequence = (uint32_t)(train->sequence + turn) & SEQUENCE_MASK;
     put32(frames, (uint32_t)(DATA | train->flags) << 24 | order);
     put32(frames + 4, (uint32_t)train->lane << SEQUENCE_BITS | sequence);
+}
+
+static bool seal_segment(struct aead *self, const struct train *train, const struct cut *cut,
+                         size_t index, size_t turn, uint8_t *at, size_t *size)
+{
+    uint8_t *frames = at + HEADER_SIZE;
+    write_lone_head(train, turn, frames);
     write_segment(cut, index, frames + LONE_HEAD);
     *size = LONE_HEAD + segment_length(cut, index);
     return seal_one(self->seal, at, *size, (uint8_t)train->path_id, (uint32_t)train->index,
@@ -133,6 +138,74 @@ static PyObject *seal_segments(struct aead *self, const struct train *train,
     return datagrams;
 }
 
+/* Measures packets of a list, of which all but the last must be equally long. */
+static bool measure_packets(PyObject *packets, Py_ssize_t first, Py_ssize_t wanted, size_t *total)
+{
+    Py_ssize_t size = 0;
+    *total = 0;
+    for (Py_ssize_t turn = 0; turn < wanted; turn++) {
+        PyObject *packet = PyList_GET_ITEM(packets, first + turn);
+        if (!PyBytes_Check(packet)) {
+            PyErr_SetString(PyExc_TypeError, "a packet is bytes");
+            return false;
+        }
+        Py_ssize_t length = PyBytes_GET_SIZE(packet);
+        if (turn == 0)
+            size = length;
+        if (length > size || (length < size && turn != wanted - 1)) {
+            PyErr_SetString(PyExc_ValueError, "the datagrams of a run differ in length");
+            return false;
+        }
+        if (length > INT_MAX - SEALING - LONE_HEAD ||
+            *total > INT_MAX - SEALING - LONE_HEAD - (size_t)length) {
+            PyErr_SetString(PyExc_OverflowError, "too much for one run");
+            return false;
+        }
+        *total += SEALING + LONE_HEAD + (size_t)length;
+    }
+    return true;
+}
+
+/* Seals packets of a list, each as it is. Nothing here runs other code, so the list stays. */
+static PyObject *seal_packets(struct aead *self, const struct train *train, PyObject *packets,
+                              PyObject *from, PyObject *count)
+{
+    size_t total;
+    Py_ssize_t first = PyLong_AsSsize_t(from);
+    if (first == -1 && PyErr_Occurred())
+        return NULL;
+    Py_ssize_t wanted = PyLong_AsSsize_t(count), there = PyList_GET_SIZE(packets);
+    if (wanted == -1 && PyErr_Occurred())
+        return NULL;
+    if (first < 0 || wanted < 0 || first > there || wanted > there - first) {
+        PyErr_SetString(PyExc_IndexError, "there are no such packets");
+        return NULL;
+    }
+    if (wanted > 0 && train->number > UINT64_MAX - (uint64_t)(wanted - 1)) {
+        PyErr_SetString(PyExc_OverflowError, "a number does not fit its field");
+        return NULL;
+    }
+    if (!measure_packets(packets, first, wanted, &total))
+        return NULL;
+    PyObject *datagrams = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)total);
+    if (datagrams == NULL)
+        return NULL;
+    uint8_t *at = (uint8_t *)PyBytes_AS_STRING(datagrams);
+    for (size_t turn = 0; turn < (size_t)wanted; turn++) {
+        PyObject *packet = PyList_GET_ITEM(packets, first + (Py_ssize_t)turn);
+        size_t length = (size_t)PyBytes_GET_SIZE(packet), size = LONE_HEAD + length;
+        write_lone_head(train, turn, at + HEADER_SIZE);
+        memcpy(at + HEADER_SIZE + LONE_HEAD, PyBytes_AS_STRING(packet), length);
+        if (!seal_one(self->seal, at, size, (uint8_t)train->path_id, (uint32_t)train->index,
+                      train->number + turn)) {
+            Py_DECREF(datagrams);
+            return crypto_error();
+        }
+        at += size + SEALING;
+    }
+    return datagrams;
+}
+
 PyObject *aead_seal_train(struct aead *self, PyObject *const *args, Py_ssize_t count)
 {
     struct train train;
@@ -146,6 +219,8 @@ PyObject *aead_seal_train(struct aead *self, PyObject *const *args, Py_ssize_t c
         !number_from(args[5], UINT64_MAX, &train.sequence) ||
         !number_from(args[6], UINT64_MAX, &train.order))
         return NULL;
+    if (PyList_Check(args[7]))
+        return seal_packets(self, &train, args[7], args[8], args[9]);
     PyObject *packet = PyObject_GetAttrString(args[7], "packet"), *datagrams = NULL;
     PyObject *size = packet == NULL ? NULL : PyObject_GetAttrString(args[7], "size");
     if (size != NULL && begin_cut(&cut, packet, size, args[8], args[9], &first, &wanted))

@@ -7,9 +7,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mpbond.core.classes import Classes
-from mpbond.core.flow import locate
+from mpbond.core.flow import flow_hash, locate
 from mpbond.core.packet import ACKNOWLEDGEMENT, BULK, NORMAL, REALTIME
 from mpbond.core.rules import Rule, RuleTable, rule_from_map, rule_to_map
+from mpbond.core.unfinished import Unfinished
 from tests.packets import TCP, UDP, extension, ipv4, ipv6
 
 RULES = [
@@ -113,3 +114,53 @@ def test_a_map_is_a_rule_or_is_refused(message):
     assert rule_from_map(told) == rule
     assert set(told) <= {"class", *message}
     assert RuleTable([rule]).decide(ipv4(), 0, UDP, 20) in ((rule.kind, rule.scheduler), None)
+
+
+@given(
+    st.lists(
+        st.builds(
+            lambda make, source, ports, protocol, mark, flags, size, kind: kind(
+                marked(
+                    make(
+                        source=source,
+                        ports=ports,
+                        protocol=protocol,
+                        payload=bytes(9) + bytes((flags,)) + bytes(size),
+                    ),
+                    mark,
+                )
+            ),
+            st.sampled_from([ipv4, ipv6]),
+            st.integers(0, 1),
+            st.sampled_from([(1000, 80), (53, 80)]),
+            st.sampled_from([TCP, UDP]),
+            st.sampled_from([0, 8, 46]),
+            st.sampled_from([0x10, 0x10, 0x12]),
+            st.sampled_from([0, 300, 640, 1300, 1300]),
+            st.sampled_from([bytes, Unfinished]),
+        ),
+        max_size=5,
+    ).flatmap(lambda packets: st.lists(st.sampled_from(packets or [b"x"]), max_size=60))
+)
+def test_those_that_another_speaks_for_would_be_told_the_same(packets):
+    classes, each = Classes(RULES), Classes(RULES)
+    at = 0
+    while at < len(packets):
+        flow = flow_hash(packets[at], 1)
+        answer = classes.classify(packets[at], flow, 1.0)
+        assert each.classify(packets[at], flow, 1.0) == answer
+        end = at + 1 if answer[0] == REALTIME else classes.alike(packets, at)
+        for packet in packets[at + 1 : end]:
+            assert flow_hash(packet, 1) == flow
+            assert each.classify(packet, flow, 1.0) == answer
+            assert type(packet) is type(packets[at])
+        assert {len(packet) for packet in packets[at : end - 1]} <= {len(packets[at])}
+        assert len(packets[end - 1]) <= len(packets[at])
+        at = end
+
+
+def marked(packet, dscp):
+    """A packet with another mark."""
+    if packet[0] >> 4 == 4:
+        return packet[:1] + bytes((dscp << 2,)) + packet[2:]
+    return bytes((0x60 | dscp >> 2, (dscp & 3) << 6)) + packet[2:]

@@ -334,6 +334,36 @@ def test_both_seal_trains_alike(name, index, path_id, number, place, packet, siz
     assert outcome(native.seal_train, *arguments) == outcome(python.seal_train, *arguments)
 
 
+@many
+@given(
+    ciphers,
+    numbers,
+    st.tuples(st.integers(0, 63), st.integers(0, 1023), numbers, numbers),
+    st.integers(0, 200),
+    st.integers(0, 5),
+    st.integers(0, 210),
+    st.integers(-1, 3),
+    st.integers(-1, 7),
+)
+def test_both_seal_packets_alike(name, number, place, size, more, last, first, count):
+    python, native = both(name, bytes(32))
+    packets = [bytes((at,)) * size for at in range(more)]
+    packets.append(Unfinished(b"z" * last))
+    arguments = (7, 3, number, *place, packets, first, count)
+    assert outcome(native.seal_train, *arguments) == outcome(python.seal_train, *arguments)
+
+
+@pytest.mark.parametrize("flags", [wire.SEGMENT, 0])
+def test_packets_that_leave_together_come_out_as_one_run(flags):
+    packets = [bytes((at,)) * 700 for at in range(3)] + [b"last"]
+    for seals in both("AES-256-GCM", bytes(32)):
+        sealed = seals.seal_train(9, 3, 5, flags, 1023, 8, 5, packets, 1, 3)
+        for opens in both("AES-256-GCM", bytes(32)):
+            end, (arrival,) = opens.open_run(sealed, 700 + 8 + 26, 0, 5)
+            assert (end, arrival.number, arrival.datagrams) == (len(sealed), 5, 3)
+            assert arrival.run == (flags, 5, 1023, 8, packets[1:])
+
+
 @pytest.mark.parametrize("seals", [0, 1], ids=["python", "compiled"])
 def test_a_run_ends_before_another_path_another_index_and_what_is_too_short_or_old(seals):
     key = both("AES-256-GCM", bytes(range(32)))[seals]

@@ -200,9 +200,9 @@ def work():
     super_packet.segment_size = 1000
     cut = segments.Cut(super_packet)
 
-    def train(first, count):
+    def train(first, count, source=cut):
         place = (wire.SEGMENT, 900, 1 << 20, 1 << 20)
-        return key.seal_train(1 << 31, 3, number, *place, cut, first, count)
+        return key.seal_train(1 << 31, 3, number, *place, source, first, count)
 
     sealed_train = train(0, 5)
     came = [(3, number + at, datagram) for at, datagram in enumerate(sealed)]
@@ -238,6 +238,10 @@ def work():
         "open no buffer": (lambda: key.open([*came, (3, number, None)]), TypeError),
         "seal_train": (lambda: train(0, 5), None),
         "seal_train too far": (lambda: train(0, 6), IndexError),
+        "seal_train of packets": (lambda: train(0, 5, [PACKET] * 4 + [HEAD4]), None),
+        "seal_train of too few": (lambda: train(1, 5, [PACKET] * 5), IndexError),
+        "seal_train uneven": (lambda: train(0, 2, [HEAD4, PACKET]), ValueError),
+        "seal_train no packets": (lambda: train(0, 2, [PACKET, None]), TypeError),
         "open_run": (lambda: key.open_run(run, 1430, 0, number), None),
         "open_run forged": (lambda: key.open_run(forged, 1430, 0, number), None),
         "open_run of a train": (lambda: key.open_run(sealed_train, 1074, 0, number), None),

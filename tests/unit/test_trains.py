@@ -4,7 +4,7 @@ import pytest
 
 from mpbond.core.codel import TARGET
 from mpbond.core.lanes import REMEMBERED_RANGES, Lanes
-from mpbond.core.packet import NORMAL, Packet, SuperPacket
+from mpbond.core.packet import NORMAL, Packet, Run, SuperPacket
 from mpbond.core.queue import QUANTUM, SendQueue
 from mpbond.core.recovery import PACKET_THRESHOLD, SentLog, SentTrain
 from mpbond.core.segments import cut
@@ -46,12 +46,12 @@ def test_a_train_is_of_one_size_but_for_its_last_segment():
     train = whole.take_train(4)
     assert (train.count, train.size, train.last, train.total) == (4, SIZE, SIZE, 4 * SIZE)
     assert (whole.left, whole.size) == (5, SIZE)
-    segments = cut(train.whole, SEGMENT_SIZE, train.first, train.count)
+    segments = cut(train.head, SEGMENT_SIZE, train.first, train.count)
     assert sequences(segments) == list(range(1005, 5005, 1000))
     train = whole.take_train(100)
     assert (train.count, train.size, train.last) == (5, SIZE, HEADERS + 7)
     assert (train.total, whole.left, whole.total) == (4 * SIZE + HEADERS + 7, 0, 0)
-    segments = cut(train.whole, SEGMENT_SIZE, train.first, train.count)
+    segments = cut(train.head, SEGMENT_SIZE, train.first, train.count)
     assert [len(data) for data in segments] == [SIZE] * 4 + [HEADERS + 7]
 
 
@@ -60,7 +60,7 @@ def test_a_packet_of_a_train_knows_its_place():
     train = whole.take_train(5)
     train.lane, train.sequence, train.sent = 3, SEQUENCE_SPACE - 2, 7.5
     packet = train.packet(3)
-    assert packet.data == cut(train.whole, SEGMENT_SIZE, 3, 1)[0]
+    assert packet.data == cut(train.head, SEGMENT_SIZE, 3, 1)[0]
     assert (packet.lane, packet.sequence, packet.sent) == (3, 1, 7.5)
     assert (packet.flags, packet.tries, packet.flights) == (SEGMENT, 1, 1)
 
@@ -105,6 +105,15 @@ def test_other_flows_make_up_for_a_train():
         train = queue.take_train(10, 0.0)
         sent[train.flow] += train.count
     assert abs(sent[1] - sent[2]) <= 10 + QUANTUM / SIZE
+
+
+def test_of_packets_that_came_together_no_more_are_dropped_than_must_be():
+    drops = Drops()
+    queue = SendQueue(drops, limit=5000)
+    packets = [bytes((at,)) * 1000 for at in range(7)] + [b"end"]
+    queue.push(Run(packets, 1, NORMAL, 0.0))
+    assert (queue.bytes, len(queue), drops["queue_full"]) == (4003, 5, 3)
+    assert [queue.take(0.0).data for _ in range(5)] == packets[3:]
 
 
 def test_what_is_too_much_is_counted_by_segments():
