@@ -110,29 +110,31 @@ class Classes:
         size, stop = len(first), at + 1
         if size < LONG or stop == len(packets):
             return stop
-        if first[0] == 0x45 and not (first[6] & 0x3F or first[7]):
-            mark, protocol = first[1] >> 2, first[9]
-            fixed, addresses, transport = 10, 12, 20  # between them is a checksum
-        elif first[0] >> 4 == 6:
-            mark, protocol = (first[0] & 0x0F) << 2 | first[1] >> 6, first[6]
-            fixed = addresses = 8
-            transport = 40
+        head, service = first[0], first[1]
+        fragment = False
+        if head == 0x45:
+            mark, at_protocol, addresses, ports = service >> 2, 9, 12, 20
+            fragment = bool(first[6] & 0x3F or first[7])
+        elif head >> 4 == 6:
+            mark, at_protocol, addresses, ports = (head & 0x0F) << 2 | service >> 6, 6, 8, 40
         else:
             return stop
-        if protocol not in _STREAMS or _MARKS[mark] == REALTIME:
+        protocol = first[at_protocol]
+        if fragment or protocol not in _STREAMS or _MARKS[mark] == REALTIME:
             return stop
-        ports, flags = transport + 4, transport + 13 if protocol == TCP else 0
-        service, form, ends = first[:2], first[6:fixed], first[addresses:ports]
-        kind = type(first)
+        kind, end = type(first), ports + 4
+        ends = first[addresses:end]
         while stop < len(packets):
             packet = packets[stop]
             length = len(packet)
             if (
                 not LONG <= length <= size
-                or packet[addresses:ports] != ends
-                or packet[:2] != service
-                or packet[6:fixed] != form
-                or (flags and packet[flags] & _SYN)
+                or packet[0] != head
+                or packet[1] != service
+                or packet[at_protocol] != protocol
+                or packet[addresses:end] != ends
+                or (head == 0x45 and (packet[6] & 0x3F or packet[7]))
+                or (protocol == TCP and packet[ports + 13] & _SYN)
                 or type(packet) is not kind
                 or (isinstance(packet, Unfinished) and packet.segment_size)
             ):

@@ -387,6 +387,8 @@ class ClientEndpoint(Endpoint):
 
     def _belongs(self, packet: bytes) -> bool:
         """Keep the TUN device's own chatter (IPv6 link-local, multicast) out of the tunnel."""
+        if len(packet) >= 20 and packet[0] >> 4 == 4:
+            return True
         source = source_of(packet) if packet else None
         if source is None:
             self.drops["packet_not_ip"] += 1

@@ -271,6 +271,8 @@ class SendQueue:
         while new or old:
             flow = new[0] if new else old[0]
             if flow.deficit <= 0:
+                if len(new) + len(old) == 1:  # as many turns as it takes, of which others have none
+                    flow.deficit += -flow.deficit // flow.quantum * flow.quantum
                 flow.deficit += flow.quantum
                 old.append((new or old).popleft())
             elif flow.packets:

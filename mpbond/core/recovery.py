@@ -152,7 +152,9 @@ class SentLog:
 
     def add_train(self, train: SentTrain, first: int, count: int) -> None:
         """Remember datagrams that left together, under `count` numbers from `first` on."""
-        self._outstanding.update(dict.fromkeys(range(first, first + count), train))
+        outstanding = self._outstanding
+        for number in range(first, first + count):
+            outstanding[number] = train
         self.in_flight += train.size * count
 
     def add_quiet(self, number: int, sent: Sent) -> None:

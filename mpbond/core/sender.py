@@ -302,7 +302,7 @@ class Sender:
                     ],
                     group.size if count > 1 else None,
                     self._session,
-                    (group.path_id, tuple(range(first, first + count))),
+                    (group.path_id, range(first, first + count)),
                     mark,
                 )
             )

@@ -76,10 +76,14 @@ class ServerEndpoint(Endpoint):
     def handle_packets(self, packets: list[bytes], now: float) -> None:
         """Send each packet to the client that owns its destination."""
         batches: dict[bytes, list[bytes]] = {}
+        latest, batch = b"", []  # neighbours mostly go the same way
         for packet in packets:
             destination = destination_of(packet) if packet else None
             if destination is None:
                 self.drops["packet_not_ip"] += 1
+                continue
+            if destination == latest:
+                batch.append(packet)
                 continue
             peer = self.peers.owner(destination)
             if peer is None:
@@ -87,7 +91,9 @@ class ServerEndpoint(Endpoint):
             elif peer.session is None:
                 self.drops["client_offline"] += 1
             else:
-                batches.setdefault(peer.session.id, []).append(packet)
+                batch = batches.setdefault(peer.session.id, [])
+                batch.append(packet)
+                latest = destination
         for session_id, batch in batches.items():
             session = self.sessions[session_id]
             session.handle_packets(batch, now)

@@ -1,5 +1,6 @@
 """What the core hands out: `Transmit`s to send, and rare events. Packets never become events."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -20,7 +21,7 @@ class Transmit(NamedTuple):
     buffers: list[bytes]
     segment_size: int | None = None
     session: bytes | None = None
-    numbers: tuple[int, tuple[int, ...]] | None = None
+    numbers: tuple[int, Sequence[int]] | None = None
     dscp: int = 0
 
 
