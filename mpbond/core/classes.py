@@ -123,7 +123,7 @@ class Classes:
         if fragment or protocol not in _STREAMS or _MARKS[mark] == REALTIME:
             return stop
         kind, end = type(first), ports + 4
-        ends = first[addresses:end]
+        ends, unfinished = first[addresses:end], isinstance(first, Unfinished)
         while stop < len(packets):
             packet = packets[stop]
             length = len(packet)
@@ -136,7 +136,7 @@ class Classes:
                 or (head == 0x45 and (packet[6] & 0x3F or packet[7]))
                 or (protocol == TCP and packet[ports + 13] & _SYN)
                 or type(packet) is not kind
-                or (isinstance(packet, Unfinished) and packet.segment_size)
+                or (unfinished and isinstance(packet, Unfinished) and packet.segment_size)
             ):
                 break
             stop += 1
