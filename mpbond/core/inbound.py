@@ -10,6 +10,7 @@ from mpbond.core.control import ControlChannel
 from mpbond.core.kernel import parse_frames
 from mpbond.core.path import Address, Path
 from mpbond.core.receiver import Receiver
+from mpbond.core.recovery import Sent
 from mpbond.core.roaming import response
 from mpbond.core.sender import MAXIMUM_HOLD, Sender
 from mpbond.core.stats import Drops
@@ -144,7 +145,10 @@ class Inbound:
             return
         in_flight = path.sent.in_flight
         path.rate.on_ack(newly, sampled, block.receive_time, block.delay, rtt, in_flight, now)
-        each = dict.fromkeys(newly)  # a train stands there for all of its datagrams
+        each: list[Sent] = []  # a train stands there for all of its datagrams
+        for sent in newly:
+            if not each or sent is not each[-1]:
+                each.append(sent)
         for sent in each:
             for packet in sent.packets:
                 packet.flights -= 1

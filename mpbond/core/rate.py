@@ -22,7 +22,6 @@ unevenly: under 20 ms of jitter the highest of several is too high by a quarter,
 """
 
 from collections.abc import Sequence
-from operator import attrgetter
 
 from mpbond.core.caution import Caution
 from mpbond.core.delay import QueueingDelay
@@ -61,7 +60,6 @@ UNBROKEN = 1.5  # times the span it is to have, a sample contains a gap in which
 STALE = 1 / 4  # of such a rate is begun with
 LOSS_IGNORED, LOSS_ADDED = 0.05, 0.4  # background loss that is sent on top: from, at most
 
-_SIZE = attrgetter("size")
 
 Mark = tuple[int, int]
 """Kept with a datagram: bytes sent up to and with it, pauses before it."""
@@ -206,7 +204,9 @@ class RateControl:
         now: float,
     ) -> None:
         """Take what one ACK says of the path; `top` None: no samples, only bookkeeping."""
-        total = sum(map(_SIZE, newly))
+        total = 0
+        for sent in newly:
+            total += sent.size
         self._delivery.total += total
         if top is None or top.mark is None:
             return

@@ -22,7 +22,6 @@ one of them is the largest that an ACK names, the ACK tells delay and rate all t
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, repeat
-from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from mpbond.core.packet import Packet, Train
@@ -39,7 +38,6 @@ LOSS_MEMORY: Final = 64  # datagrams over which the share of lost ones is taken
 REMEMBERED_LOST: Final = 256  # datagrams; enough to see a spurious loss come back within an RTT
 REMEMBERED_QUIET: Final = 64  # datagrams that elicit no acknowledgement
 
-_SIZE = attrgetter("size")
 _KEPT: Final = 1 - 1 / LOSS_MEMORY
 _OVERTAKEN, _OVERDUE, _GIVEN_UP = range(3)  # why a datagram was declared lost
 
@@ -175,10 +173,14 @@ class SentLog:
                 break  # what lies below has no fate left to tell
             for first, last in self._acked.add(max(floor, largest - far), largest - near):
                 came = list(map(outstanding.pop, range(first, last + 1), repeat(None)))
-                if None in came:
-                    came = self._came_otherwise(came, first)
-                else:
-                    self.in_flight -= sum(map(_SIZE, came))
+                missing = 0
+                for sent in came:
+                    if sent is None:
+                        missing += 1
+                    else:
+                        self.in_flight -= sent.size
+                if missing:
+                    self._find_otherwise(came, first)
                 if first <= largest <= last:
                     top = came[largest - first]
                 newly += [sent for sent in came if sent is not None]
@@ -244,17 +246,15 @@ class SentLog:
         """Give up on everything outstanding: the path has gone."""
         return self._take_while(lambda _number, _sent: True, _GIVEN_UP)
 
-    def _came_otherwise(self, came: list[Sent | None], first: int) -> list[Sent | None]:
+    def _find_otherwise(self, came: list[Sent | None], first: int) -> None:
         """Look for those that were not outstanding among the late ones; `came` begins with `first`."""
         for at, sent in enumerate(came):
             if sent is not None:
-                self.in_flight -= sent.size
                 continue
             number = first + at
             came[at] = self._late.pop(number, None)
             if came[at] is None and number in self._lost:
                 self._note_spurious(number)
-        return came
 
     def _part(self) -> None:
         """Let each datagram of a train stand for itself."""
