@@ -24,6 +24,7 @@ import struct
 import sys
 import time
 from collections.abc import Hashable, Sequence
+from socket import IPPROTO_IP, IPPROTO_IPV6, IPPROTO_UDP, SOL_SOCKET
 from typing import cast
 
 from mpbond.core.transmit import MAXIMUM_SEGMENTS
@@ -87,8 +88,15 @@ class UdpSocket:
         self.mtu = mtu
         self._device = device
         self._gso = self._gro = self._may_gro = False
-        self._buffer = bytearray(65536)
-        self._view = memoryview(self._buffer)
+        buffer = bytearray(65536)
+        self._buffers = [buffer]
+        self._view = memoryview(buffer)
+        self._told: Hashable = (
+            None  # the last address and mark sent with, and what the system is told
+        )
+        self._told_dscp = 0
+        self._target: Target = ("", 0)
+        self._ancillary: list[tuple[int, int, bytes]] = []
         self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
             self._configure(device)
@@ -113,11 +121,11 @@ class UdpSocket:
         """Return about `budget` datagrams that are there now, in as few batches as they came in."""
         received: list[Received] = []
         offset = (time.time_ns() - time.monotonic_ns()) / 1e9
-        recvmsg_into, buffer, view = self._socket.recvmsg_into, self._buffer, self._view
+        recvmsg_into, buffers, view = self._socket.recvmsg_into, self._buffers, self._view
         while budget > 0:
             budget -= 1
             try:
-                size, ancillary, _flags, source = recvmsg_into([buffer], 128)
+                size, ancillary, _flags, source = recvmsg_into(buffers, 128)
             except BlockingIOError:
                 break
             except OSError:
@@ -145,30 +153,35 @@ class UdpSocket:
 
         The datagrams carry `dscp` and are Not-ECT.
         """
-        host, port, local, scope = cast("Endpoint", address)
+        if address is not self._told or dscp != self._told_dscp:
+            self._tell(cast("Endpoint", address), dscp)
+        if segment_size is not None:
+            return self._send_batch(buffers, segment_size, self._ancillary, self._target)
+        try:
+            self._socket.sendmsg(buffers, self._ancillary, 0, self._target)
+        except OSError as error:
+            return Refusal(_REFUSALS.get(error.errno or 0, "send_failed"))
+        return None
+
+    def _tell(self, address: "Endpoint", dscp: int) -> None:
+        """Put down what sendmsg takes for an address and a mark: most that is sent differs in neither."""
+        host, port, local, scope = address
         ancillary: list[tuple[int, int, bytes]] = []
         target: Target
         if self.family == socket.AF_INET6:
             target = (host, port, 0, scope)
             if dscp:
-                ancillary.append((socket.IPPROTO_IPV6, IPV6_TCLASS, _INT.pack(dscp << 2)))
+                ancillary.append((IPPROTO_IPV6, IPV6_TCLASS, _INT.pack(dscp << 2)))
             if local is not None:
-                ancillary.append((socket.IPPROTO_IPV6, IPV6_PKTINFO, _PKTINFO6.pack(local, scope)))
+                ancillary.append((IPPROTO_IPV6, IPV6_PKTINFO, _PKTINFO6.pack(local, scope)))
         else:
             target = (host, port)
             if dscp:
-                ancillary.append((socket.IPPROTO_IP, socket.IP_TOS, _INT.pack(dscp << 2)))
+                ancillary.append((IPPROTO_IP, socket.IP_TOS, _INT.pack(dscp << 2)))
             if local is not None:
-                ancillary.append(
-                    (socket.IPPROTO_IP, IP_PKTINFO, _PKTINFO4.pack(0, local, b"\0\0\0\0"))
-                )
-        if segment_size is not None:
-            return self._send_batch(buffers, segment_size, ancillary, target)
-        try:
-            self._socket.sendmsg(buffers, ancillary, 0, target)
-        except OSError as error:
-            return Refusal(_REFUSALS.get(error.errno or 0, "send_failed"))
-        return None
+                ancillary.append((IPPROTO_IP, IP_PKTINFO, _PKTINFO4.pack(0, local, b"\0\0\0\0")))
+        self._told, self._told_dscp = address, dscp
+        self._target, self._ancillary = target, ancillary
 
     def _send_batch(
         self,
@@ -179,7 +192,7 @@ class UdpSocket:
     ) -> Refusal | None:
         if not self._gso:
             return self._send_singly(buffers, size, ancillary, target)
-        cut = (socket.IPPROTO_UDP, UDP_SEGMENT, _SHORT.pack(size))
+        cut = (IPPROTO_UDP, UDP_SEGMENT, _SHORT.pack(size))
         try:
             self._socket.sendmsg(buffers, [*ancillary, cut], 0, target)
         except OSError as error:
@@ -216,12 +229,12 @@ class UdpSocket:
     def _fits(self, size: int, target: Target) -> bool:
         """Does the route there take so much in one packet, as far as the system knows?"""
         six = self.family == socket.AF_INET6
-        level, option = (socket.IPPROTO_IPV6, IPV6_MTU) if six else (socket.IPPROTO_IP, IP_MTU)
+        level, option = (IPPROTO_IPV6, IPV6_MTU) if six else (IPPROTO_IP, IP_MTU)
         with socket.socket(self.family, socket.SOCK_DGRAM) as probe:
             try:
                 if self._device is not None:
                     device = self._device.encode()
-                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device)
+                    probe.setsockopt(SOL_SOCKET, socket.SO_BINDTODEVICE, device)
                 probe.connect(target)
                 mtu = probe.getsockopt(level, option)
             except OSError:
@@ -235,18 +248,18 @@ class UdpSocket:
         that lasts nothing is received in batches: the filter would see but the first of each.
         """
         if share is None:
-            self._socket.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
+            self._socket.setsockopt(SOL_SOCKET, SO_DETACH_FILTER, 0)
             self._receive_batches(self._may_gro)
             return
         self._receive_batches(False)
         program = _handshake_filter(share, kind, size)
         buffer = ctypes.create_string_buffer(program)
         header = struct.pack("@HP", len(program) // 8, ctypes.addressof(buffer))
-        self._socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, header)
+        self._socket.setsockopt(SOL_SOCKET, SO_ATTACH_FILTER, header)
 
     def kernel_drops(self) -> int:
         """Return how many datagrams the kernel has dropped: filtered, or the buffer was full."""
-        info = self._socket.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36)
+        info = self._socket.getsockopt(SOL_SOCKET, SO_MEMINFO, 36)
         return int.from_bytes(info[32:36], sys.byteorder)
 
     def close(self) -> None:
@@ -256,7 +269,7 @@ class UdpSocket:
     def _probe(self) -> None:
         """Find out what this kernel's sockets know; whether devices do shows when something is sent."""
         with contextlib.suppress(OSError):
-            self._socket.getsockopt(socket.IPPROTO_UDP, UDP_SEGMENT)
+            self._socket.getsockopt(IPPROTO_UDP, UDP_SEGMENT)
             self._gso = True
         with contextlib.suppress(OSError):
             self._receive_batches(True)
@@ -264,29 +277,29 @@ class UdpSocket:
 
     def _receive_batches(self, on: bool) -> None:
         if on != self._gro:
-            self._socket.setsockopt(socket.IPPROTO_UDP, UDP_GRO, on)
+            self._socket.setsockopt(IPPROTO_UDP, UDP_GRO, on)
             self._gro = on
 
     def _configure(self, device: str | None) -> None:
         sock = self._socket
         if self.family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
+            sock.setsockopt(IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.setsockopt(IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
         else:
-            sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
-        sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+            sock.setsockopt(IPPROTO_IP, IP_PKTINFO, 1)
+        sock.setsockopt(SOL_SOCKET, SO_TIMESTAMPNS, 1)
         # until paths discover their MTU: rather a fragment than a black hole beyond the link
         if self.family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, PMTUDISC_DONT)
+            sock.setsockopt(IPPROTO_IPV6, IPV6_MTU_DISCOVER, PMTUDISC_DONT)
         else:
-            sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC_DONT)
+            sock.setsockopt(IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC_DONT)
         if device is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
+            sock.setsockopt(SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
         for force, plain in ((33, socket.SO_RCVBUF), (32, socket.SO_SNDBUF)):
             try:
-                sock.setsockopt(socket.SOL_SOCKET, force, BUFFER_SIZE)  # SO_…BUFFORCE
+                sock.setsockopt(SOL_SOCKET, force, BUFFER_SIZE)  # SO_…BUFFORCE
             except PermissionError:
-                sock.setsockopt(socket.SOL_SOCKET, plain, BUFFER_SIZE)
+                sock.setsockopt(SOL_SOCKET, plain, BUFFER_SIZE)
 
 
 def _handshake_filter(share: float, kind: int, size: int) -> bytes:
@@ -319,14 +332,14 @@ def _read_ancillary(
     """Return the arrival in wall-clock seconds, the local address and the length to cut at, if told."""
     stamp = local = segment = None
     for level, kind, data in items:
-        if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
+        if kind == SO_TIMESTAMPNS and level == SOL_SOCKET:
             seconds, nanoseconds = _TIMESPEC.unpack_from(data)
             stamp = seconds + nanoseconds / 1e9
-        elif level == socket.IPPROTO_IP and kind == IP_PKTINFO:
-            local = _PKTINFO4.unpack_from(data)[1]
-        elif level == socket.IPPROTO_IPV6 and kind == IPV6_PKTINFO:
-            local = _PKTINFO6.unpack_from(data)[0]
-        elif level == socket.IPPROTO_UDP and kind == UDP_GRO:
+        elif kind == IP_PKTINFO and level == IPPROTO_IP:
+            local = data[4:8]
+        elif kind == IPV6_PKTINFO and level == IPPROTO_IPV6:
+            local = data[:16]
+        elif kind == UDP_GRO and level == IPPROTO_UDP:
             segment = _INT.unpack_from(data)[0]
     return stamp, local, segment
 
