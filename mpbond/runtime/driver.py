@@ -1,13 +1,17 @@
 """The driver: real descriptors and the real clock on one side, an endpoint on the other.
 
-Each wake-up is one turn: read a batch from what is ready, hand it in, run what is due, then drain the
-endpoint in a fixed order (datagrams out, packets to the TUN device, events) and re-arm one timer. Reads
-have a budget, so that no descriptor starves the others; descriptors are level-triggered, so what is left
-wakes the loop again.
+Each wake-up is one turn: read a batch from what is ready, hand it in, drain the endpoint in a fixed order
+(packets to the TUN device, datagrams out, events), then run what is due, drain again if anything was, and
+see to the one timer. What somebody waits for goes first: a packet that has arrived, before the
+acknowledgement of it. Reads have a budget, so that no descriptor starves the others; descriptors are
+level-triggered, so what is left wakes the loop again. What comes after a pause is mostly alone, so then one
+read is made and no second to be told that there is no more: if there is, the next turn comes at once and
+reads on.
 
-Time is time.monotonic(), taken once per turn, never the loop's own clock: uvloop's advances in steps of
-1 ms and its timers are rounded to that. Timers are set half a step late, so that none fires early and
-turns the loop for nothing.
+Time is time.monotonic(), never the loop's own clock: uvloop's advances in steps of 1 ms and its timers are
+rounded to that. Timers are set half a step late, so that none fires early and turns the loop for nothing.
+One that has become too early, as each packet puts something off, stays as it is; when it fires it is only
+set anew. That is one short wake-up for many turns that leave the timer alone.
 """
 
 import asyncio
@@ -22,7 +26,9 @@ from mpbond.errors import PlatformError
 from mpbond.io.ports import Refusal, TunPort, UdpPort
 
 READ_BUDGET = 64  # packets or datagrams per turn and descriptor
+PAUSE = 0.001  # seconds a descriptor has been quiet after which what comes there is probably alone
 TIMER_STEP = 0.001  # seconds: uvloop's clock
+TUN = -1  # stands for the device where sockets have their numbers
 LONGEST_SLEEP = 3600.0  # seconds
 ERROR_PAUSE = 0.1  # seconds until the timer runs again after an internal error
 REPORTED_ERRORS = 10  # that are logged with their traceback
@@ -52,8 +58,10 @@ class Driver:
         self._sockets: dict[int, UdpPort] = {}
         self._next_socket = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._due = float("inf")
-        self._loop.add_reader(tun.fileno(), self._guard, self._on_tun)
+        self._due = float("inf")  # when something has to be done
+        self._set_for = float("inf")  # what the timer is set for, never later than that
+        self._read: dict[int, float] = {}  # when a descriptor was last read from
+        self._loop.add_reader(tun.fileno(), self._on_tun)
 
     def now(self) -> float:
         """The time every `now` comes from, in seconds."""
@@ -65,12 +73,13 @@ class Driver:
         self._next_socket += 1
         self._sockets[number] = port
         self.endpoint.socket_mtu[number] = port.mtu
-        self._loop.add_reader(port.fileno(), self._guard, self._on_socket, number)
+        self._loop.add_reader(port.fileno(), self._on_socket, number)
         return number
 
     def remove_socket(self, number: int) -> None:
         """Close a socket; what is sent to it from now on is refused."""
         port = self._sockets.pop(number, None)
+        self._read.pop(number, None)
         self.endpoint.socket_mtu.pop(number, None)
         if port is not None:
             self._loop.remove_reader(port.fileno())
@@ -82,21 +91,16 @@ class Driver:
         return () if port is None else port.offloads
 
     def turn(self) -> None:
-        """Run what is due and drain the endpoint; call it after handing anything in."""
+        """Drain the endpoint and run what is due; call it after handing anything in."""
         now = self._clock()
         endpoint = self.endpoint
-        if endpoint.next_timeout(now) <= now:
+        self._drain(now)
+        due = endpoint.next_timeout(now)
+        if due <= now:
             endpoint.handle_timeout(now)
-        self._send(now)
-        packets = endpoint.poll_packets()
-        if packets:
-            refused = self.tun.write(packets)
-            if refused:
-                endpoint.drops["tun_refused"] += refused
-        while (event := endpoint.poll_event()) is not None:
-            self._on_event(event)
-            self._send(now)
-        self._arm(endpoint.next_timeout(now), now)
+            self._drain(now)
+            due = endpoint.next_timeout(now)
+        self._arm(due, now)
 
     def stop(self) -> None:
         """Hear nothing and do nothing from now on; what is open stays open."""
@@ -114,68 +118,112 @@ class Driver:
             self.remove_socket(number)
         self.tun.close()
 
-    def _send(self, now: float) -> None:
-        endpoint, sockets = self.endpoint, self._sockets
-        while (transmit := endpoint.poll_transmit(now)) is not None:
-            port = sockets.get(transmit.socket)
-            if port is None:
-                refusal: Refusal | None = Refusal("send_unreachable")
-            else:
-                refusal = port.send(
-                    transmit.address, transmit.buffers, transmit.segment_size, transmit.dscp
-                )
-            if refusal is not None:
-                endpoint.handle_refused(_rest(transmit, refusal.sent), refusal.reason, now)
+    def _drain(self, now: float) -> None:
+        """Do what is to be done with everything that the endpoint holds ready."""
+        self._put_out(now)
+        while (event := self.endpoint.poll_event()) is not None:
+            self._on_event(event)
+            self._put_out(now)
 
-    def _guard(self, callback: Callable[..., None], *arguments: int) -> None:
-        """Run a callback of the loop; a defect in it costs one turn and is told, not the tunnel."""
-        try:
-            callback(*arguments)
-        except PlatformError as error:
-            self._on_failure(error)
-        except Exception:
-            self.endpoint.drops["internal_error"] += 1
-            if self.endpoint.drops["internal_error"] <= REPORTED_ERRORS:
-                _log.exception("internal error")
-            now = self._clock()
-            self._arm(now + ERROR_PAUSE, now)
+    def _put_out(self, now: float) -> None:
+        endpoint = self.endpoint
+        while True:
+            transmit = endpoint.poll_transmit(
+                now
+            )  # settles what was handed in, so packets are there
+            packets = endpoint.poll_packets()
+            if packets:
+                refused = self.tun.write(packets)
+                if refused:
+                    endpoint.drops["tun_refused"] += refused
+            if transmit is None:
+                return
+            self._send(transmit, now)
+
+    def _send(self, transmit: Transmit, now: float) -> None:
+        port = self._sockets.get(transmit.socket)
+        if port is None:
+            refusal: Refusal | None = Refusal("send_unreachable")
+        else:
+            refusal = port.send(
+                transmit.address, transmit.buffers, transmit.segment_size, transmit.dscp
+            )
+        if refusal is not None:
+            rest = _rest(transmit, refusal.sent)
+            self.endpoint.handle_refused(rest, refusal.reason, now)
+
+    def _budget(self, descriptor: int) -> int:
+        """How much may be read at once now."""
+        now = self._clock()
+        quiet = now - self._read.get(descriptor, now)
+        self._read[descriptor] = now
+        return READ_BUDGET if quiet < PAUSE else 1
+
+    # -- what the loop calls: a defect there costs one turn and is told, not the tunnel -----------
 
     def _on_tun(self) -> None:
-        packets = self.tun.read(READ_BUDGET)
-        if self.tun.unreadable:
-            self.endpoint.drops["tun_unreadable"] = self.tun.unreadable
-        if packets:
-            self.endpoint.handle_packets(packets, self._clock())
-        self.turn()
+        try:
+            packets = self.tun.read(self._budget(TUN))
+            if self.tun.unreadable:
+                self.endpoint.drops["tun_unreadable"] = self.tun.unreadable
+            if packets:
+                self.endpoint.handle_packets(packets, self._clock())
+            self.turn()
+        except Exception as error:
+            self._on_error(error)
 
     def _on_socket(self, number: int) -> None:
-        port = self._sockets.get(number)
-        if port is None:
-            return
-        received = port.receive(READ_BUDGET)
-        now = self._clock()  # only now: nothing has arrived later, however long the reading took
-        handle = self.endpoint.handle_datagrams
-        for source, data, segment_size, arrival in received:
-            handle(number, source, data, segment_size, min(arrival, now), now)
-        self.turn()
+        try:
+            port = self._sockets.get(number)
+            if port is None:
+                return
+            received = port.receive(self._budget(number))
+            now = (
+                self._clock()
+            )  # only now: nothing has arrived later, however long the reading took
+            handle = self.endpoint.handle_datagrams
+            for source, data, segment_size, arrival in received:
+                handle(number, source, data, segment_size, min(arrival, now), now)
+            self.turn()
+        except Exception as error:
+            self._on_error(error)
 
     def _on_timer(self) -> None:
-        self._timer = None
-        late = self._clock() - self._due
-        at = 0
-        while at < len(LATENESS_BOUNDS) and late > LATENESS_BOUNDS[at]:
-            at += 1
-        self.lateness[at] += 1
-        self.turn()
+        try:
+            self._timer = None
+            now = self._clock()
+            late = now - self._due
+            if late < 0:
+                self._arm(self._due, now)
+                return
+            at = 0
+            while at < len(LATENESS_BOUNDS) and late > LATENESS_BOUNDS[at]:
+                at += 1
+            self.lateness[at] += 1
+            self.turn()
+        except Exception as error:
+            self._on_error(error)
+
+    def _on_error(self, error: Exception) -> None:
+        if isinstance(error, PlatformError):
+            self._on_failure(error)
+            return
+        self.endpoint.drops["internal_error"] += 1
+        if self.endpoint.drops["internal_error"] <= REPORTED_ERRORS:
+            _log.error("internal error", exc_info=error)
+        now = self._clock()
+        self._arm(now + ERROR_PAUSE, now)
 
     def _arm(self, due: float, now: float) -> None:
+        """Have the timer fire when something is due, or before; it is moved only if it would be late."""
+        self._due = due
         if self._timer is not None:
-            if abs(due - self._due) < TIMER_STEP / 2:
+            if due > self._set_for - TIMER_STEP / 2:
                 return
             self._timer.cancel()
-        self._due = due
+        self._set_for = due
         delay = min(LONGEST_SLEEP, max(0.0, due - now)) + TIMER_STEP / 2
-        self._timer = self._loop.call_later(max(TIMER_STEP, delay), self._guard, self._on_timer)
+        self._timer = self._loop.call_later(max(TIMER_STEP, delay), self._on_timer)
 
 
 def _rest(transmit: Transmit, sent: int) -> Transmit:

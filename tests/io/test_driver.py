@@ -20,7 +20,7 @@ from mpbond.core.transmit import SessionStarted, Transmit
 from mpbond.errors import PlatformError
 from mpbond.io.fakes import FakeTun, FakeUdp
 from mpbond.io.ports import Refusal
-from mpbond.runtime.driver import Driver
+from mpbond.runtime.driver import PAUSE, READ_BUDGET, TUN, Driver
 
 CLIENT, SERVER = ("client", 1), ("server", 2)
 LIMIT = 10  # s that anything may take on a slow machine
@@ -99,6 +99,116 @@ def test_a_transmit_is_sent_with_its_mark(run):
         pair.client.turn()
         assert marks == [46, 0]
         far.close()
+        pair.close()
+
+    run(story())
+
+
+def test_packets_reach_the_device_before_datagrams_leave(run):
+    async def story() -> None:
+        order = []
+
+        class Port(FakeUdp):
+            def send(self, address, buffers, segment_size, dscp=0):
+                order.append("datagram")
+                return super().send(address, buffers, segment_size, dscp)
+
+        class Tun(FakeTun):
+            def write(self, packets):
+                order.append("packets")
+                return super().write(packets)
+
+        pair = Pair(Tun())
+        await pair.connected
+        near, far = Port.pair(CLIENT, SERVER)
+        number = pair.client.add_socket(near)
+        endpoint = pair.client.endpoint
+        poll = endpoint.poll_transmit
+        waiting = [Transmit(number, SERVER, [b"x"])]
+        endpoint.poll_transmit = lambda now: waiting.pop() if waiting else poll(now)
+        packets = [[bytes(20)]]
+        endpoint.poll_packets = lambda: packets.pop() if packets else []
+        order.clear()
+        pair.client.turn()
+        assert order == ["packets", "datagram"]
+        far.close()
+        pair.close()
+
+    run(story())
+
+
+def test_what_comes_after_a_pause_is_read_once_and_the_rest_in_the_next_turn(run):
+    async def story() -> None:
+        pair = Pair()
+        await pair.connected
+        client, times = pair.client, [100.0]
+        client._clock = lambda: times[-1]
+        budgets = []
+
+        class Port(FakeUdp):
+            def receive(self, budget):
+                budgets.append(budget)
+                return super().receive(budget)
+
+        (near, far), (other, beyond) = Port.pair(CLIENT, SERVER), Port.pair(CLIENT, SERVER)
+        number, second = client.add_socket(near), client.add_socket(other)
+        for socket, moment in (
+            *((number, 100.0), (number, 100.5), (number, 100.5 + PAUSE / 2)),
+            *((second, 100.5), (second, 102.0), (number, 102.0)),
+        ):
+            times.append(moment)
+            client._on_socket(socket)
+        assert budgets == [READ_BUDGET, 1, READ_BUDGET, READ_BUDGET, 1, 1]
+        for port in (far, beyond):
+            port.close()
+        pair.close()
+
+    run(story())
+
+
+def test_all_that_comes_at_once_after_a_pause_goes_through(run):
+    async def story() -> None:
+        pair = Pair()
+        (address,) = await pair.connected
+        loop = asyncio.get_running_loop()
+        pair.client._read.update(dict.fromkeys(pair.client._read, float("-inf")))
+        pair.client._read[TUN] = float("-inf")
+        there = packet(str(ip_interface(address).ip), "1.2.3.4")
+        for _ in range(READ_BUDGET + 2):
+            pair.client.tun.far.send(there)
+        for _ in range(READ_BUDGET + 2):
+            assert await loop.sock_recv(pair.server.tun.far, 2048) == there
+        pair.close()
+
+    run(story())
+
+
+def test_a_timer_that_has_become_too_early_stays_and_makes_no_turn(run):
+    async def story() -> None:
+        pair = Pair()
+        await pair.connected
+        client, ran = pair.client, []
+        times, due = [100.0], [110.0]
+        client._clock = lambda: times[-1]
+        client.endpoint.next_timeout = lambda _: due[-1]
+        client.endpoint.handle_timeout = lambda now: (ran.append(now), due.append(200.0))
+        client.stop()
+        client._timer = None
+        client._arm(105.0, 100.0)
+        timer, fired = client._timer, sum(client.lateness)
+        client.turn()
+        assert client._timer is timer
+        times.append(105.001)
+        client._on_timer()
+        assert (ran, sum(client.lateness)) == ([], fired)
+        assert client._timer is not timer
+        times.append(110.001)
+        client._on_timer()
+        assert (ran, sum(client.lateness)) == ([110.001], fired + 1)
+        timer = client._timer
+        due.append(150.0)
+        client.turn()
+        assert timer.cancelled()
         pair.close()
 
     run(story())
