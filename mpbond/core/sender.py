@@ -234,7 +234,10 @@ class Sender:
 
     def mark_order_due(self) -> float | None:
         """When `mark_order` has something to do."""
-        return min((path.order_time + MARKER_INTERVAL for path in self._unmarked()), default=None)
+        unmarked = self._unmarked()
+        if not unmarked:
+            return None
+        return min([path.order_time for path in unmarked]) + MARKER_INTERVAL
 
     def _unmarked(self) -> list[Path]:
         if self.outbound.scheduler.per_flow or self.repairs or self.hold_override == 0:
