@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 PARTLY = 3
 """Exit status: done, but something is missed or cannot be used."""
 CORES = ("pure", "compiled")
+SECONDS, IDLE = 5.0, 30.0
+"""Of a measurement, and of clients that idle, if nothing else is asked for."""
 
 
 @click.command()
@@ -35,7 +37,9 @@ CORES = ("pure", "compiled")
 @click.option(
     "--workloads", metavar="A,B,…", default="", help="Names or beginnings of them. [default: all]"
 )
-@click.option("--seconds", type=click.FloatRange(0.5, 3600), default=5.0, show_default=True)
+@click.option(
+    "--seconds", type=click.FloatRange(0.5, 3600), help="Of each measurement.  [default: 5]"
+)
 @click.option("--repetitions", type=click.IntRange(1, 100), default=5, show_default=True)
 @click.option(
     "--core",
@@ -44,6 +48,11 @@ CORES = ("pure", "compiled")
 )
 @click.option(
     "--soak", type=click.FloatRange(5), help="Load one tunnel for so many seconds instead."
+)
+@click.option(
+    "--clients",
+    type=click.IntRange(2, 10_000),
+    help="Let so many clients idle on one server instead, for 30 seconds if not told otherwise.",
 )
 @click.option("--paths", type=click.IntRange(1, 6), default=1, help="Of the tunnel that soaks.")
 @click.option(
@@ -68,6 +77,8 @@ def fast(ctx: click.Context, /, files: tuple[Path, ...], **options: Any) -> None
     with keeping.terminable():
         if options["soak"]:
             good = soak(options["soak"], options["paths"], out)
+        elif options["clients"]:
+            good = crowd(options["clients"], options["seconds"] or IDLE, out)
         else:
             keep = keeping.recorder(out) if out is not None else _forget
             good = tell(measure(options, keep), core)
@@ -117,6 +128,18 @@ def soak(seconds: float, paths: int, out: Path | None) -> bool:
     return all(finding.good for finding in findings)
 
 
+def crowd(clients: int, seconds: float, out: Path | None) -> bool:
+    """Let clients idle, tell what that costs, and keep what was seen; say whether it is little enough."""
+    from bench.fast import bounds
+    from bench.fast import crowd as gathering
+
+    finding, kept = gathering.crowd(clients, seconds, lambda text: click.echo(text, err=True))
+    click.echo(bounds.text(finding.judged()))
+    if out is not None:
+        out.write_text(json.dumps(kept | {"versions": results.versions()}) + "\n")
+    return finding.good
+
+
 def _how(options: dict[str, Any]) -> run.How:
     from bench.fast import run, tunnels
 
@@ -124,7 +147,7 @@ def _how(options: dict[str, Any]) -> run.How:
     return run.How(
         tunnels=[tunnels.Tunnel.parse(each) for each in names],
         workloads=run.workloads_of(_split(options["workloads"])),
-        seconds=options["seconds"],
+        seconds=options["seconds"] or SECONDS,
         repetitions=options["repetitions"],
     )
 

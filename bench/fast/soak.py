@@ -12,12 +12,12 @@ import dataclasses
 import os
 import statistics
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError
 from bench.fast.tunnels import MPBOND, Tunnel, carrying
 from bench.fast.wires import CLIENT, SERVER, Wires
+from bench.lab.processes import resident
 from bench.lab.traffic import Transfer
 
 if TYPE_CHECKING:
@@ -152,10 +152,9 @@ def descriptors(pid: int) -> int:
 
 def sample(moment: float, pid: int, held: int, status: Mapping[str, Any]) -> Sample:
     """Look at a running program of mpbond that holds so many descriptors."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return Sample(
         time=moment,
-        memory=pages * os.sysconf("SC_PAGE_SIZE"),
+        memory=resident(pid),
         descriptors=held,
         late=tuple(status["loop_lateness"]["count"]),
     )

@@ -26,7 +26,7 @@ from bench.lab.namespaces import LabError
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from bench.lab.site import Site
@@ -49,6 +49,7 @@ class Bond:
         self,
         *,
         peers: Mapping[str, Mapping[str, Any]] | None = None,
+        others: Sequence[Mapping[str, Any]] = (),
         env: Mapping[str, str] | None = None,
         wait: bool = True,
         **server: Any,
@@ -57,6 +58,7 @@ class Bond:
 
         `server` overrides keys of [server]; `peers` those of a [[client]], by box name. Every box
         of the laboratory is a known client with fixed addresses: the first is .2, the next .3.
+        `others` are further [[client]] tables, of clients that no box is.
         """
         boxes = dict.fromkeys(link.box for link in self._lab.links)
         config = {
@@ -77,7 +79,8 @@ class Bond:
                     **((peers or {}).get(box, {})),
                 }
                 for box in boxes
-            ],
+            ]
+            + [dict(other) for other in others],
         }
         child = self._start("server", "server", config, env)
         if wait:
@@ -135,7 +138,11 @@ class Bond:
 
     def public_key(self, side: str) -> str:
         """Returns a side's public key as configurations spell it."""
-        return base64.b64encode(self._private(side).public_key().public_bytes_raw()).decode()
+        return base64.b64encode(self.raw_public_key(side)).decode()
+
+    def raw_public_key(self, side: str) -> bytes:
+        """Returns a side's public key, 32 bytes."""
+        return self._private(side).public_key().public_bytes_raw()
 
     def config_file(self, side: str) -> Path:
         """Returns where a side's configuration is written."""

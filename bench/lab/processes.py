@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+PAGE = os.sysconf("SC_PAGE_SIZE")
 TICK = os.sysconf("SC_CLK_TCK")
 DEAD = ("Z", "X")
 """States of a process that has ended and of which nobody has taken notice yet."""
@@ -20,3 +21,8 @@ def cpu_seconds(pid: int) -> float:
     if fields[0] in DEAD:
         raise ProcessLookupError(f"process {pid} has ended")
     return (int(fields[11]) + int(fields[12])) / TICK
+
+
+def resident(pid: int) -> int:
+    """Return how many bytes of a process are in memory."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
