@@ -293,10 +293,6 @@ class Path:
         self.last_answer = now
         self.liveness.restore(now, "moved to a new address")
 
-    def is_busy(self, now: float) -> bool:
-        """Has anything gone over the path in the last seconds, so that its meters must turn?"""
-        return now - max(self.last_sent, self.last_received or 0.0) < 3.0
-
     def turn_meters(self, now: float) -> None:
         """Let the rates of the last second be taken."""
         self.stats.sent.rate(now)

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 MAXIMUM_PATHS = 32  # live at once
 LAST_PATH_ID = 255
 INTERVAL_KEPT = 0.1  # seconds for which the interval between ACKs is not computed anew
+METERED = 3.0  # seconds after the last packet in which there is something to do every second
 REKEY_MARGIN = 5.0  # seconds before a keepalive would need a key that may no longer send
 _PING = frame(PING)
 
@@ -108,6 +109,7 @@ class Session:
         self._retired: set[int] = set()
         self._next_path_id = 0
         self._used_since_rekey = False
+        self._last_packets = float("-inf")  # when any were given to us, or given away
         self._next_second = now + 1.0
         self._interval = 0.0  # seconds between ACKs
         self._interval_due = now  # when to look again at what it should be
@@ -183,7 +185,9 @@ class Session:
 
     def handle_packets(self, packets: list[bytes], now: float) -> None:
         """Take inner packets to be sent."""
-        self._used_since_rekey |= bool(packets)
+        if packets:
+            self._used_since_rekey = True
+            self._last_packets = now
         self.sender.outbound.enqueue(packets, now)
 
     def expected_number(self, path_id: int) -> int | None:
@@ -294,6 +298,7 @@ class Session:
         if packets:
             receiver.lanes.delivered = []
             self._used_since_rekey = True
+            self._last_packets = now
             self.received_packets.add(sum(map(len, packets)), len(packets))
             if receiver.unfinished:
                 receiver.unfinished = False
@@ -345,8 +350,8 @@ class Session:
     def next_timeout(self, now: float) -> float:
         """When to call `handle_timeout` and `flush` again, in seconds of the same clock."""
         due = min(self._watch.next_timeout(), now + 3600.0)
-        if any(path.is_busy(now) for path in self.paths.values()):
-            due = min(due, self._next_second)
+        if self._next_second < due and self._is_busy(now):
+            due = self._next_second
         for other in (
             self.receiver.ack_timer.due,
             self.receiver.next_timeout(),
@@ -412,6 +417,13 @@ class Session:
         }
 
     # -- inside -----------------------------------------------------------------------------------
+
+    def _is_busy(self, now: float) -> bool:
+        """Are there packets, so that meters must turn? Frames that keep paths alive are no reason."""
+        newest = self._last_packets
+        for path in self.paths.values():
+            newest = max(newest, path.last_data)
+        return now - newest < METERED
 
     def _accept_path(self, path_id: int, socket: int, source: Address, now: float) -> Path:
         """The client has opened a path: its address is not proven yet (see roaming)."""
