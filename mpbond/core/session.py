@@ -233,7 +233,8 @@ class Session:
         gap = path.received.add(number, eliciting, receive_time)
         if eliciting:
             path.silence_probed = False
-            self.receiver.ack_timer.on_eliciting(gap, self._ack_interval(now), now)
+            alone = not self._is_busy(now)  # then no second one is worth waiting for
+            self.receiver.ack_timer.on_eliciting(gap or alone, self._ack_interval(now), now)
 
     def handle_arrivals(
         self,
