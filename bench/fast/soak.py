@@ -91,8 +91,6 @@ def find(side: str, samples: Sequence[Sample], bounds: Sequence[float]) -> Findi
     after = statistics.median(one.memory for one in fourth)
     first, last = samples[0], samples[-1]
     fired = [now - then for then, now in zip(first.late, last.late, strict=True)]
-    within = sum(count for bound, count in zip(bounds, fired, strict=False) if bound <= LATE + 1e-9)
-    total = sum(fired)
     return Finding(
         side=side,
         first=first,
@@ -100,8 +98,15 @@ def find(side: str, samples: Sequence[Sample], bounds: Sequence[float]) -> Findi
         growth=after / before - 1,
         flat=after - before <= max(SLACK, GROWTH * before),
         descriptors=kept,
-        share_late=(total - within) / total if total else 0.0,
+        share_late=share_late(fired, bounds),
     )
+
+
+def share_late(fired: Sequence[int], bounds: Sequence[float]) -> float:
+    """Return the share of timers more than LATE late, of so many up to each of the bounds (s) and beyond."""
+    within = sum(count for bound, count in zip(bounds, fired, strict=False) if bound <= LATE + 1e-9)
+    total = sum(fired)
+    return (total - within) / total if total else 0.0
 
 
 def soak(

@@ -2,9 +2,9 @@
 
 `Received` is one path's record: the ranges of packet numbers, and the arrival of the largest.
 `AckTimer` is the session's one clock for all paths: an ACK is due once two datagrams that elicit one
-have come, or a gap has shown, but not sooner than `interval` after the last; a lone datagram is
-acknowledged one interval after it came. The interval is a quarter of the smallest RTT, between 10 and
-50 ms, and long enough that ACKs stay a small share of what the return links carry.
+have come, or a gap has shown, or the session is idle, but not sooner than `interval` after the last; any
+other lone datagram is acknowledged one interval after it came. The interval is a quarter of the smallest
+RTT, between 10 and 50 ms, and long enough that ACKs stay a small share of what the return links carry.
 
 `return_paths` chooses where an ACK goes: the two paths with the least delay among those that answer. Each of
 them carries something eliciting ten times a second, so a return path that stalls shows by an answer
@@ -96,10 +96,10 @@ class AckTimer:
         self._count = 0
         self._last_sent = float("-inf")
 
-    def on_eliciting(self, gap: bool, interval: float, now: float, count: int = 1) -> None:
-        """Note eliciting datagrams; `interval` from `ack_interval`."""
+    def on_eliciting(self, urgent: bool, interval: float, now: float, count: int = 1) -> None:
+        """Note eliciting datagrams; `interval` from `ack_interval`, `urgent`: wait for no other."""
         self._count += count
-        if gap or self._count >= ELICITING_THRESHOLD:
+        if urgent or self._count >= ELICITING_THRESHOLD:
             due = max(now, self._last_sent + interval)
         else:
             due = now + interval

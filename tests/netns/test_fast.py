@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from bench.fast import load, run, soak, tunnels
+from bench.fast import crowd, load, run, soak, tunnels
 from bench.fast.tunnels import Tunnel, carrying
 from bench.fast.wires import CLIENT, SERVER, Wires
 from bench.lab import namespaces
@@ -130,3 +131,21 @@ def test_a_short_soak_looks_at_both_programs():
         assert finding.first.memory > 10e6
     assert len(kept["samples"]["client"]) >= soak.SAMPLES
     assert kept["rate"] > 10e6
+
+
+def test_a_crowd_of_idle_clients_connects_and_leaves_nothing():
+    before = namespaces_here()
+    finding, kept = crowd.crowd(20, SECOND, lambda _text: None, settling=0.0)
+    assert (finding.clients, finding.connected, finding.lost) == (20, 20, 0)
+    assert finding.seconds >= SECOND
+    assert 0 <= finding.cpu < 1
+    assert finding.memory < crowd.MEMORY
+    # a handshake each, and what proves the path
+    assert kept["sights"]["last"]["clients"]["sent"] >= 2 * 20
+    assert kept["sights"]["last"]["clients"]["received"] >= 2 * 20
+    assert kept["sights"]["alone"]["memory"] > 10e6
+    assert namespaces_here() == before
+
+
+def namespaces_here():
+    return {each.name for each in namespaces.NAMED.iterdir() if f"mpb{os.getpid()}x" in each.name}

@@ -139,3 +139,22 @@ def server_only(server, start, seconds):
         server.handle_timeout(now)
         while server.poll_transmit(now) is not None:
             pass
+
+
+def test_a_keepalive_wakes_an_idle_server_once_and_is_answered_at_once():
+    private_keys = keys()[:1]
+    server = server_of(private_keys)
+    client = client_of(private_keys[0], 100.0)
+    now = talk(server, {"client": client}, 100.0, 10.0)
+    assert server.next_timeout(now) > now + 60.0
+    handed = answered = 0
+    while (now := client.next_timeout(now)) < 170.0:
+        client.handle_timeout(now)
+        while (transmit := client.poll_transmit(now)) is not None:
+            handed += 1
+            server.handle_datagrams(0, "client", b"".join(transmit.buffers), None, now, now)
+            while (answer := server.poll_transmit(now)) is not None:
+                answered += 1
+                client.handle_datagrams(0, "server", b"".join(answer.buffers), None, now, now)
+            assert server.next_timeout(now) > now + 60.0
+    assert handed == answered == 3

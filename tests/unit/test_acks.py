@@ -53,15 +53,15 @@ def test_at_most_32_ranges_are_reported_the_newest():
 
 def test_two_eliciting_datagrams_are_acknowledged_at_once():
     timer = AckTimer()
-    timer.on_eliciting(gap=False, interval=0.010, now=5.0)
+    timer.on_eliciting(urgent=False, interval=0.010, now=5.0)
     assert timer.due == 5.010
-    timer.on_eliciting(gap=False, interval=0.010, now=5.004)
+    timer.on_eliciting(urgent=False, interval=0.010, now=5.004)
     assert timer.due == 5.004
 
 
 def test_a_gap_is_reported_at_once():
     timer = AckTimer()
-    timer.on_eliciting(gap=True, interval=0.010, now=5.0)
+    timer.on_eliciting(urgent=True, interval=0.010, now=5.0)
     assert timer.due == 5.0
 
 
@@ -70,23 +70,23 @@ def test_no_ack_leaves_sooner_than_an_interval_after_the_last():
     timer.on_sent(5.0)
     assert timer.due is None
     for _ in range(5):
-        timer.on_eliciting(gap=True, interval=0.010, now=5.003)
+        timer.on_eliciting(urgent=True, interval=0.010, now=5.003)
     assert timer.due == 5.010
 
 
 def test_a_lone_datagram_is_not_put_off_by_later_ones():
     timer = AckTimer()
     timer.on_sent(5.0)
-    timer.on_eliciting(gap=False, interval=0.040, now=5.0)
-    timer.on_eliciting(gap=False, interval=0.040, now=5.039)
+    timer.on_eliciting(urgent=False, interval=0.040, now=5.0)
+    timer.on_eliciting(urgent=False, interval=0.040, now=5.039)
     assert timer.due == 5.040
 
 
 def test_after_an_ack_counting_begins_anew():
     timer = AckTimer()
-    timer.on_eliciting(gap=False, interval=0.010, now=5.0)
+    timer.on_eliciting(urgent=False, interval=0.010, now=5.0)
     timer.on_sent(5.010)
-    timer.on_eliciting(gap=False, interval=0.010, now=6.0)
+    timer.on_eliciting(urgent=False, interval=0.010, now=6.0)
     assert timer.due == 6.010
 
 
