@@ -27,6 +27,7 @@ from mpbond.core.link import Target
 from mpbond.core.noise import public_key
 from mpbond.core.path import DEFAULT_OVERHEAD, Address
 from mpbond.core.peers import IPNetwork, Peer, Peers
+from mpbond.core.reading import ReadingDelay
 from mpbond.core.server import ServerEndpoint, ServerSettings
 from mpbond.core.transmit import Event, Transmit
 
@@ -43,7 +44,8 @@ class Side:
 
     `name` is "client" or "server", or what a further box was called. Where a host lives behind the
     side's TUN device, `on_packets` takes the packets instead. `entered` and `left` count those that
-    were handed in and came out.
+    were handed in and came out. With `reading` it takes so many seconds to read a datagram, and those that
+    come meanwhile wait in their sockets' buffers; `waited` is for how long the last one did.
     """
 
     endpoint: Endpoint
@@ -55,17 +57,22 @@ class Side:
     due: float = 0.0  # when its endpoint wants its next timeout
     alarm: float = 0.0  # when its timer fires
     turning: bool = False
+    reading: float = 0.0
+    waited: float = 0.0
+    free: float = 0.0  # when all has been read that has come
+    delays: dict[int, ReadingDelay] = field(default_factory=dict)  # by socket
     entered: int = 0
     left: int = 0
 
 
 class Coming(NamedTuple):
-    """A datagram under way to a side."""
+    """A datagram under way to a side, or since its `arrival` in the buffer of a socket there."""
 
     side: Side
     socket: int
     source: Address
     datagram: bytes
+    arrival: float | None = None
 
 
 class World:
@@ -267,10 +274,20 @@ class World:
         while queue and queue[0][0] <= now:
             coming = heappop(queue)[2]
             if isinstance(coming, Coming):
-                side, socket, source, datagram = coming
-                if socket in pulled and side is not self.server:
-                    continue
-                side.endpoint.handle_datagrams(socket, source, datagram, None, now, now)
+                side, socket, source, datagram, arrival = coming
+                if arrival is None:
+                    if socket in pulled and side is not self.server:
+                        continue
+                    if side.reading:
+                        side.free = max(side.free, now) + side.reading
+                        waiting = coming._replace(arrival=now)
+                        heappush(queue, (side.free, next(self._ids), waiting))
+                        continue
+                    date = now
+                else:
+                    side.waited = now - arrival
+                    date = side.delays.setdefault(socket, ReadingDelay()).date(arrival, now)
+                side.endpoint.handle_datagrams(socket, source, datagram, None, date, now)
                 touched.append(side)
             else:
                 coming()

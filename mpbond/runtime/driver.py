@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 
 from mpbond.core.endpoint import Endpoint
+from mpbond.core.reading import ReadingDelay
 from mpbond.core.transmit import Event, Transmit
 from mpbond.errors import PlatformError
 from mpbond.io.ports import Refusal, TunPort, UdpPort
@@ -56,6 +57,7 @@ class Driver:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._sockets: dict[int, UdpPort] = {}
+        self._delays: dict[int, ReadingDelay] = {}
         self._next_socket = 0
         self._timer: asyncio.TimerHandle | None = None
         self._due = float("inf")  # when something has to be done
@@ -72,6 +74,7 @@ class Driver:
         number = self._next_socket
         self._next_socket += 1
         self._sockets[number] = port
+        self._delays[number] = ReadingDelay()
         self.endpoint.socket_mtu[number] = port.mtu
         self._loop.add_reader(port.fileno(), self._on_socket, number)
         return number
@@ -81,6 +84,7 @@ class Driver:
         port = self._sockets.pop(number, None)
         self._read.pop(number, None)
         self.endpoint.socket_mtu.pop(number, None)
+        self._delays.pop(number, None)
         if port is not None:
             self._loop.remove_reader(port.fileno())
             port.close()
@@ -128,9 +132,8 @@ class Driver:
     def _put_out(self, now: float) -> None:
         endpoint = self.endpoint
         while True:
-            transmit = endpoint.poll_transmit(
-                now
-            )  # settles what was handed in, so packets are there
+            # settles what was handed in, so that packets are there
+            transmit = endpoint.poll_transmit(now)
             packets = endpoint.poll_packets()
             if packets:
                 refused = self.tun.write(packets)
@@ -178,12 +181,10 @@ class Driver:
             if port is None:
                 return
             received = port.receive(self._budget(number))
-            now = (
-                self._clock()
-            )  # only now: nothing has arrived later, however long the reading took
-            handle = self.endpoint.handle_datagrams
+            now = self._clock()  # only now: nothing arrived later, however long the reading took
+            handle, date = self.endpoint.handle_datagrams, self._delays[number].date
             for source, data, segment_size, arrival in received:
-                handle(number, source, data, segment_size, min(arrival, now), now)
+                handle(number, source, data, segment_size, date(arrival, now), now)
             self.turn()
         except Exception as error:
             self._on_error(error)

@@ -77,6 +77,35 @@ def test_what_arrives_while_others_are_read_arrived_then_and_not_before(run):
     run(story())
 
 
+def test_what_all_have_waited_for_to_be_read_counts_as_not_yet_received(run):
+    async def story() -> None:
+        pair = Pair()
+        await pair.connected
+        driver = pair.client
+        now, taken = 1000.0, []
+
+        class Port(FakeUdp):
+            def receive(self, budget):
+                return [one._replace(time=now - 0.020) for one in super().receive(budget)]
+
+        def take(number, source, data, segment_size, receive_time, now):
+            taken.append(now - receive_time)
+
+        near, far = Port.pair(CLIENT, SERVER)
+        number = driver.add_socket(near)
+        driver.endpoint.handle_datagrams = take
+        driver._clock = lambda: now
+        for _ in range(4):
+            far.send(CLIENT, [b"x"], None)
+            driver._on_socket(number)
+            now += 0.006
+        assert taken == pytest.approx([0.020, 0.0, 0.0, 0.0])
+        far.close()
+        pair.close()
+
+    run(story())
+
+
 def test_a_transmit_is_sent_with_its_mark(run):
     async def story() -> None:
         marks = []
