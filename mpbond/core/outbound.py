@@ -33,7 +33,7 @@ LEARNING: Final = 2.0  # seconds from a start in which the queue drops nothing
 IDLE: Final = 1.0  # seconds with nothing to send after which sending starts anew
 RETRY: Final = 0.010  # seconds after which waiting packets are looked at again, whatever happens
 PACE_STEP: Final = 0.001  # seconds between two wake-ups for the sake of pacing, at least
-MINIMUM_QUEUE, MAXIMUM_QUEUE = 256_000, 8_000_000  # bytes that may wait
+MINIMUM_QUEUE, MAXIMUM_QUEUE = 256_000, 3_000_000  # bytes that may wait
 QUEUE_TIME: Final = 1.0  # seconds of the learned sum that may wait
 REALTIME_MEMORY: Final = 5.0  # seconds for which a path stays quick after a real-time packet
 
