@@ -179,7 +179,7 @@ class EvenDelay:
             for lane, (count, old) in enumerate(zip(sequences, before, strict=True))
             if count != old
         }
-        capacity = sum(path.rate.rate for path in full) or known[0].rate.rate
+        capacity = sum([path.rate.rate for path in full], 0.0) or known[0].rate.rate
         self._end(moved, QUIET * capacity)
         if idle is not None and now >= self._not_before:
             self._begin(moved, BULK * capacity, now)

@@ -165,7 +165,7 @@ class Outbound:
 
     def _bound_queue(self, paths: list[Path], now: float) -> None:
         """Tell the queue how much may wait, and whether it may drop what waits too long."""
-        total = sum(path.rate.rate for path in paths)
+        total = sum([path.rate.rate for path in paths], 0.0)
         learned = any(path.rate.learned for path in paths)
         learning = any(path.rate.ramping and path.last_data > now - IDLE for path in paths)
         self.queue.limit = round(min(MAXIMUM_QUEUE, max(MINIMUM_QUEUE, QUEUE_TIME * total)))

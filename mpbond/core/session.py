@@ -390,8 +390,8 @@ class Session:
         pair = self.keys.current
         paths = self.paths.values()
         up = [path for path in paths if path.up]
-        sent = sum(path.stats.sent.rate(now) for path in paths)
-        received = sum(path.stats.received.rate(now) for path in paths)
+        sent = sum([path.stats.sent.rate(now) for path in paths], 0.0)
+        received = sum([path.stats.received.rate(now) for path in paths], 0.0)
         return {
             "id": self.id.hex(),
             "since": now - self.started,
@@ -406,8 +406,8 @@ class Session:
             "handshakes": self.handshakes,
             "order": self.receiver.stats.as_dict(),
             "rate": {
-                "sent": 8 * sum(path.rate.rate for path in up if path.rate.learned),
-                "received": sum(path.peer_rate or 0.0 for path in up),
+                "sent": 8 * sum([path.rate.rate for path in up if path.rate.learned], 0.0),
+                "received": sum([path.peer_rate or 0.0 for path in up], 0.0),
             },
             **self.sender.outbound.status(),
             "received": {

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent.parent
 RUN = """
 import hashlib, json, sys
 from mpbond import native
-from tests.sim.worlds import change_links, drops_of, paths_of, stream, world_of
+from tests.sim.worlds import change_links, drops_of, paths_of, session_of, stream, world_of
 
 seed = int(sys.argv[1])
 world = world_of(0.02, 0.05, 0.03, seed=seed, scheduler="adaptive", rate=6e6)
@@ -31,6 +31,12 @@ for side in ("client", "server"):
         "what and when": hashlib.sha256(text.encode()).hexdigest(),
         "drops": drops_of(world, side),
         "rates": [repr((path.rate.rate, path.rtt.smoothed)) for path in paths_of(world, side)],
+        "status": {
+            name: repr(value)
+            for name, value in session_of(world, side).status(world.now).items()
+            if name != "paths"
+        },
+        "paths": repr([value for _, value in session_of(world, side).status(world.now)["paths"]]),
     }
 print(json.dumps(told))
 """
