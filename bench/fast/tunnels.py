@@ -14,18 +14,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import datetime
 import functools
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from bench.errors import BenchError, unknown
 from bench.fast.wires import CLIENT, SERVER
 from bench.lab import topology
+from bench.lab.certificates import self_signed
 from bench.lab.namespaces import LabError
 from bench.lab.systems import (
     WIREGUARD_INNER,
@@ -229,19 +227,7 @@ def openvpn(
 
 def _certificate(directory: Path, side: str) -> str:
     """Makes a key and a certificate that signs itself; returns its fingerprint."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, side)])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
+    made, key = self_signed(side)
     secret = key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,

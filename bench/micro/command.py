@@ -24,14 +24,15 @@ from bench.results.provenance import machine
 if TYPE_CHECKING:
     from bench.micro.items import Item
 
-MAKES = ("python", "kernel", "compiled")
+NAMES = ("python", "kernel", "compiled")
+"""Those of bench.micro.makes, which takes long to import."""
 
 
 @click.command()
 @click.option("--only", metavar="A,B,…", default="", help='Items, or beginnings of "item/batch".')
 @click.option(
     "--make",
-    type=click.Choice(MAKES),
+    type=click.Choice(NAMES),
     help="All in Python, the batch functions compiled, or the core too.  [default: one by one]",
 )
 @click.option("--repetitions", type=click.IntRange(1, 1000), default=7, show_default=True)

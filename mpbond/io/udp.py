@@ -91,9 +91,8 @@ class UdpSocket:
         buffer = bytearray(65536)
         self._buffers = [buffer]
         self._view = memoryview(buffer)
-        self._told: Hashable = (
-            None  # the last address and mark sent with, and what the system is told
-        )
+        # the last address and mark that were sent with, and what the system is told of them
+        self._told: Hashable = None
         self._told_dscp = 0
         self._target: Target = ("", 0)
         self._ancillary: list[tuple[int, int, bytes]] = []
@@ -160,7 +159,7 @@ class UdpSocket:
         try:
             self._socket.sendmsg(buffers, self._ancillary, 0, self._target)
         except OSError as error:
-            return Refusal(_REFUSALS.get(error.errno or 0, "send_failed"))
+            return Refusal(_reason(error))
         return None
 
     def _tell(self, address: "Endpoint", dscp: int) -> None:
@@ -197,7 +196,7 @@ class UdpSocket:
             self._socket.sendmsg(buffers, [*ancillary, cut], 0, target)
         except OSError as error:
             if error.errno not in _NO_BATCHES:
-                return Refusal(_REFUSALS.get(error.errno or 0, "send_failed"))
+                return Refusal(_reason(error))
             refused = self._send_singly(buffers, size, ancillary, target)
             length = sum(map(len, buffers))
             within = length <= min(MAXIMUM_PAYLOAD, MAXIMUM_SEGMENTS * size)
@@ -223,7 +222,7 @@ class UdpSocket:
             try:
                 self._socket.sendmsg([data[at : at + size]], ancillary, 0, target)
             except OSError as error:
-                return Refusal(_REFUSALS.get(error.errno or 0, "send_failed"), sent)
+                return Refusal(_reason(error), sent)
         return None
 
     def _fits(self, size: int, target: Target) -> bool:
@@ -300,6 +299,11 @@ class UdpSocket:
                 sock.setsockopt(SOL_SOCKET, force, BUFFER_SIZE)  # SO_…BUFFORCE
             except PermissionError:
                 sock.setsockopt(SOL_SOCKET, plain, BUFFER_SIZE)
+
+
+def _reason(error: OSError) -> str:
+    """Return the drop reason for an error of sendmsg."""
+    return _REFUSALS.get(error.errno or 0, "send_failed")
 
 
 def _handshake_filter(share: float, kind: int, size: int) -> bytes:

@@ -11,7 +11,6 @@ a whole core, the generator was the limit, and not the network.
 from __future__ import annotations
 
 import contextlib
-import datetime
 import select
 import ssl
 import struct
@@ -19,6 +18,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from bench.lab.certificates import self_signed
 from bench.lab.traffic import program
 from bench.lab.traffic.meter import Meter
 
@@ -33,9 +33,6 @@ except ImportError:  # pragma: no cover
 else:
     QUIC = True
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
 
 if TYPE_CHECKING:
     import socket
@@ -58,7 +55,7 @@ GRACE = 0.3
 def serve(plan: Plan) -> dict[str, Any]:
     """Be the server, for one connection."""
     configuration = _configuration(plan, is_client=False)
-    configuration.certificate, configuration.private_key = _certificate()
+    configuration.certificate, configuration.private_key = self_signed("bench")
     with program.udp_socket(plan, buffer=BUFFER) as port:
         program.listen_at(port, plan)
         watch = program.meet(plan)
@@ -220,24 +217,6 @@ def _configuration(plan: Plan, *, is_client: bool) -> QuicConfiguration:
         server_name="bench",
         verify_mode=ssl.CERT_NONE,
     )
-
-
-def _certificate() -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    """Return a certificate that nobody checks, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, "bench")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    return certificate, key
 
 
 if __name__ == "__main__":
